@@ -1,0 +1,233 @@
+"""Who gets the next free slot: which user, which of the user's expressions, which task, which agent.
+
+Fair between users by the slots they hold now, then between their expressions; inside one expression the
+longest remaining path first; the agent that holds least, so that parts of one expression spread over
+machines. Owned by the scheduler, which says what is ready and who is free; the only decision here is the
+order.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+
+from curta_server.core.crew import Agent
+from curta_server.core.execution import OPERATION_COUNT, READY, Execution
+from curta_server.core.fair import Fair, H
+
+RETRY_BUDGET = 2_000
+"""Tasks that wait for another agent than the free ones, looked at again in one tick."""
+
+
+class User:
+    """Whoever owns expressions; `held` counts the slots that compute for them now."""
+
+    __slots__ = ("held", "loaded", "name", "ready")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.held = 0
+        self.loaded = 0
+        self.ready: tuple[Fair[Execution], ...] = tuple(Fair() for _ in range(OPERATION_COUNT))
+
+
+class Allocation:
+    """Ready tasks on one side, free slots on the other, in fair order."""
+
+    def __init__(self) -> None:
+        self._users: tuple[Fair[User], ...] = tuple(Fair() for _ in range(OPERATION_COUNT))
+        self._idle: dict[int, Fair[Agent]] = {}
+        self._parked: deque[tuple[Execution, int]] = deque()
+
+    # --- what is ready, who is free ---------------------------------------------------------------
+
+    def offer(self, execution: Execution, task: int) -> None:
+        """The task is ready."""
+        operation = execution.queue(task)
+        if not execution.is_gated:
+            self._show(execution, operation)
+
+    def show(self, execution: Execution) -> None:
+        """Take the execution's place anew: it holds less than before, or its gate opened."""
+        if not execution.is_gated:
+            for operation in range(OPERATION_COUNT):
+                if execution.ready[operation]:
+                    self._show(execution, operation)
+
+    def show_user(self, user: User) -> None:
+        """Take the user's place anew: all expressions together hold less than before."""
+        for operation in range(OPERATION_COUNT):
+            if user.ready[operation]:
+                self._users[operation].add(user)
+
+    def hide(self, execution: Execution) -> None:
+        """Nothing of it is to be handed out any more."""
+        for operation in range(OPERATION_COUNT):
+            execution.ready[operation].clear()
+            self._hide(execution, operation)
+
+    def place(self, agent: Agent) -> None:
+        """Take the agent's place anew: it has more or fewer free slots than before, came or went."""
+        if agent.free > 0 and agent.operations:
+            idle = self._idle.get(agent.operations)
+            if idle is None:
+                idle = self._idle[agent.operations] = Fair()
+            idle.add(agent)
+        else:
+            self.withdraw(agent)
+
+    def withdraw(self, agent: Agent) -> None:
+        """The agent takes nothing, whatever it offered before."""
+        for idle in self._idle.values():
+            idle.discard(agent)
+
+    def retry_parked(self) -> None:
+        """Tasks that had to wait for another agent than the free ones are looked at again."""
+        for _ in range(min(len(self._parked), RETRY_BUDGET)):
+            execution, task = self._parked.popleft()
+            if not execution.ended and (execution.state[task] == READY or task in execution.seconds):
+                self.offer(execution, task)
+
+    def offered(self) -> int:
+        """The operations (a bit each) for which a slot is free."""
+        offered = 0
+        for operations, idle in self._idle.items():
+            if idle.first() is not None:
+                offered |= operations
+        return offered
+
+    def _show(self, execution: Execution, operation: int) -> None:
+        user = execution.user
+        user.ready[operation].add(execution)
+        self._users[operation].add(user)
+
+    def _hide(self, execution: Execution, operation: int) -> None:
+        user = execution.user
+        user.ready[operation].discard(execution)
+        if not user.ready[operation]:
+            self._users[operation].discard(user)
+
+    # --- the match --------------------------------------------------------------------------------
+
+    def assign(
+        self, hand_out: Callable[[Execution, int, Agent], None], crew: Callable[[], Iterable[Agent]]
+    ) -> None:
+        """Hand out ready tasks until no suitable slot is free; `crew` gives all agents, asked only in rare
+        cases."""
+        while offered := self.offered():
+            user = _least(self._users, offered)
+            if user is None:
+                return
+            execution = _least(user.ready, offered)
+            assert execution is not None, "a user is shown only while something of it is ready"
+            quantum = min(_quantum(self._users, offered, user), _quantum(user.ready, offered, execution))
+            self._serve(execution, offered, quantum, hand_out, crew)
+
+    def _serve(
+        self,
+        execution: Execution,
+        offered: int,
+        quantum: int,
+        hand_out: Callable[[Execution, int, Agent], None],
+        crew: Callable[[], Iterable[Agent]],
+    ) -> None:
+        """Up to `quantum` tasks of one execution, as long as the same operations are offered."""
+        user = execution.user
+        operations = [operation for operation in range(OPERATION_COUNT) if offered >> operation & 1]
+        agent: Agent | None = None
+        turns = 0
+        """So many tasks the agent may take in a row before another one holds less."""
+        while quantum > 0:
+            task, of = -1, -1
+            for operation in tuple(operations):
+                first = execution.first_ready(operation)
+                if first is None:
+                    self._hide(execution, operation)
+                    operations.remove(operation)
+                elif task < 0 or first < task:
+                    task, of = first, operation
+            if task < 0:
+                return
+            if turns <= 0 or agent is None or not agent.operations >> of & 1 or task in execution.avoided:
+                agent = self._agent_for(execution, task, of, crew)
+                turns = self._turns(agent, len(execution.ready[of]))
+            execution.take(of)
+            if agent is None:
+                self._parked.append((execution, task))
+                continue
+            hand_out(execution, task, agent)
+            execution.held += 1
+            user.held += 1
+            quantum -= 1
+            turns -= 1
+            if agent.free <= 0:
+                turns = 0
+                idle = self._idle[agent.operations]
+                idle.discard(agent)
+                if idle.first() is None:
+                    return
+
+    def _turns(self, agent: Agent | None, ready: int) -> int:
+        """How many tasks the agent may take in a row: its even share of what is ready, or until another one
+        holds less. Where more is ready than slots are free, all are filled whatever the order."""
+        if agent is None:
+            return 1
+        share = ready // sum(len(idle) for idle in self._idle.values())
+        if len(self._idle) == 1:
+            other = self._idle[agent.operations].runner_up()
+            share = agent.free if other is None else max(share, other - agent.held)
+        return max(1, min(agent.free, share))
+
+    def _agent_for(
+        self, execution: Execution, task: int, operation: int, crew: Callable[[], Iterable[Agent]]
+    ) -> Agent | None:
+        """The free agent that holds least; None where the task has to wait for one that is not free now."""
+        avoided = execution.avoided.get(task)
+        best: Agent | None = None
+        if avoided is None:
+            for operations, idle in self._idle.items():
+                if operations >> operation & 1:
+                    agent = idle.first()
+                    if agent is not None and (best is None or agent.held < best.held):
+                        best = agent
+            return best
+        free = [
+            agent
+            for operations, idle in self._idle.items()
+            if operations >> operation & 1
+            for agent in idle
+            if agent.free > 0
+        ]
+        others = [agent for agent in free if agent.id not in avoided]
+        if not others and task not in execution.seconds:
+            # The first of the busy ones that could take it is enough to wait for.
+            is_other_busy = any(
+                agent.id not in avoided
+                and agent.is_connected
+                and not agent.draining
+                and agent.operations >> operation & 1
+                for agent in crew()
+            )
+            others = [] if is_other_busy else free
+        return min(others, key=lambda agent: agent.held, default=None)
+
+
+def _least(queues: Sequence[Fair[H]], offered: int) -> H | None:
+    """Who holds least in the queues of the offered operations."""
+    best: H | None = None
+    for operation, queue in enumerate(queues):
+        if offered >> operation & 1 and queue:
+            first = queue.first()
+            if first is not None and (best is None or first.held < best.held):
+                best = first
+    return best
+
+
+def _quantum(queues: Sequence[Fair[H]], offered: int, item: H) -> int:
+    """How many slots the item, who holds least, may take in a row before somebody else holds less."""
+    quantum = 1 << 30
+    for operation, queue in enumerate(queues):
+        if offered >> operation & 1 and queue:
+            first = queue.first()
+            other = queue.runner_up() if first is item or first is None else first.held
+            if other is not None:
+                quantum = min(quantum, max(1, other - item.held))
+    return quantum
