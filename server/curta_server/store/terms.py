@@ -1,0 +1,370 @@
+"""What only the leader does to expressions: claim, start, finish. Every write carries the term it belongs to.
+
+Called by the dispatcher and the journal of a leader. A write of a term that is over raises NotLeading and
+changes nothing; `journal` says how the row lock sees to it.
+"""
+
+import heapq
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from curta_server.errors import NotLeading
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedRow:
+    """An expression that the leader is to hold from now on. `started_us` is None where no task was handed
+    out."""
+
+    id: UUID
+    owner: str
+    text: str
+    plan: bytes
+    tasks: int
+    durations: tuple[int, int, int, int]
+    status: str
+    started_us: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Final:
+    """How an expression ended: `done` with value (a wire number), result and perhaps exact, or `failed` with
+    an error. Times are microseconds since 1970 by the database's clock; `started_us` counts where no start is
+    stored yet."""
+
+    id: UUID
+    status: str
+    tasks_done: int
+    finished_us: int
+    started_us: int | None = None
+    value: str | None = None
+    result: str | None = None
+    exact: str | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+    error_task: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """An expression that waits in the table, as `choose` sees it."""
+
+    id: UUID
+    owner: str
+    tasks: int
+
+
+_LEAD = """lead AS MATERIALIZED (
+        SELECT epoch FROM leadership WHERE id = 1 AND epoch = :epoch FOR KEY SHARE
+    )"""
+
+_RELEASE = text(f"""
+    WITH {_LEAD}, released AS (
+        UPDATE expressions SET epoch = 0 FROM lead
+        WHERE expressions.finished_at IS NULL AND expressions.epoch <> 0 AND expressions.epoch <> :epoch
+    )
+    SELECT count(*) FROM lead
+""")
+
+_RELEASE_SOME = text(f"""
+    WITH {_LEAD}, released AS (
+        UPDATE expressions SET epoch = 0 FROM lead
+        WHERE expressions.id = ANY (CAST(:ids AS uuid[])) AND expressions.finished_at IS NULL
+          AND expressions.epoch = :epoch
+    )
+    SELECT count(*) FROM lead
+""")
+
+_RELEASE_STRAYS = text(f"""
+    WITH {_LEAD}, released AS (
+        UPDATE expressions SET epoch = 0 FROM lead
+        WHERE expressions.finished_at IS NULL AND expressions.epoch = :epoch
+          AND expressions.id <> ALL (CAST(:held AS uuid[]))
+        RETURNING id
+    )
+    SELECT (SELECT count(*) FROM lead), (SELECT count(*) FROM released)
+""")
+
+_INTERRUPTED = text("""
+    SELECT id, owner, tasks FROM expressions
+    WHERE finished_at IS NULL AND epoch = 0 AND status = 'running' ORDER BY id LIMIT :limit
+""")
+
+# Each owner once, by leaps through the index: an owner with a million waiting costs as much as one with a
+# single one.
+_OWNERS = text("""
+    WITH RECURSIVE owners AS (
+        (SELECT owner FROM expressions WHERE finished_at IS NULL AND epoch = 0 ORDER BY owner LIMIT 1)
+        UNION ALL
+        SELECT (SELECT e.owner FROM expressions AS e
+                WHERE e.finished_at IS NULL AND e.epoch = 0 AND e.owner > owners.owner
+                ORDER BY e.owner LIMIT 1)
+        FROM owners WHERE owners.owner IS NOT NULL
+    )
+    SELECT owner FROM owners WHERE owner IS NOT NULL
+""")
+
+_OLDEST = text("""
+    SELECT e.id, e.owner, e.tasks
+    FROM unnest(CAST(:owners AS text[])) AS o (owner)
+    CROSS JOIN LATERAL (
+        SELECT id, owner, tasks FROM expressions
+        WHERE owner = o.owner AND finished_at IS NULL AND epoch = 0 AND status = 'queued'
+        ORDER BY id LIMIT :each
+    ) AS e
+""")
+
+_CLAIM = text(f"""
+    WITH {_LEAD}, chosen AS (
+        SELECT id FROM expressions
+        WHERE id = ANY (CAST(:ids AS uuid[])) AND finished_at IS NULL AND epoch = 0
+        FOR UPDATE SKIP LOCKED
+    )
+    UPDATE expressions AS e SET epoch = :epoch FROM lead, chosen WHERE e.id = chosen.id
+    RETURNING e.id, e.owner, e.text, e.plan, e.tasks, e.durations, e.status,
+        CAST(extract(epoch FROM e.started_at) * 1000000 AS bigint) AS started_us
+""")
+
+_IS_LEADING = text("SELECT epoch FROM leadership WHERE id = 1 AND epoch = :epoch")
+
+# `created_at` is the database's own word; the other times are the leader's measure of its clock, which may be
+# a few milliseconds behind. Nothing starts or ends before it was made.
+_MARK_RUNNING = text(f"""
+    WITH {_LEAD}, marked AS (
+        UPDATE expressions AS e
+        SET status = 'running', started_at = greatest(
+            e.created_at, 'epoch'::timestamptz + d.started_us * interval '1 microsecond')
+        FROM lead, unnest(CAST(:ids AS uuid[]), CAST(:started_us AS bigint[])) AS d (id, started_us)
+        WHERE e.id = d.id AND e.finished_at IS NULL AND e.status = 'queued'
+    )
+    SELECT count(*) FROM lead
+""")
+
+_FINISH = text(f"""
+    WITH {_LEAD}, finished AS (
+        UPDATE expressions AS e
+        SET status = d.status, tasks_done = d.tasks_done, value = d.value, result = d.result, exact = d.exact,
+            error_code = d.error_code, error_message = d.error_message, error_task = d.error_task,
+            finished_at = greatest(
+                e.created_at, 'epoch'::timestamptz + d.finished_us * interval '1 microsecond'),
+            started_at = coalesce(e.started_at, CASE WHEN d.started_us IS NOT NULL THEN greatest(
+                e.created_at, 'epoch'::timestamptz + d.started_us * interval '1 microsecond') END)
+        FROM lead, unnest(
+            CAST(:ids AS uuid[]), CAST(:statuses AS text[]), CAST(:tasks_done AS integer[]),
+            CAST(:finished_us AS bigint[]), CAST(:started_us AS bigint[]),
+            CAST(:values AS text[]), CAST(:results AS text[]),
+            CAST(:exacts AS text[]), CAST(:error_codes AS text[]), CAST(:error_messages AS text[]),
+            CAST(:error_tasks AS text[])
+        ) AS d (id, status, tasks_done, finished_us, started_us, value, result, exact,
+                error_code, error_message, error_task)
+        WHERE e.id = d.id AND e.finished_at IS NULL
+        RETURNING e.id
+    )
+    SELECT (SELECT count(*) FROM lead), array(SELECT id FROM finished)
+""")
+
+_CANCELLED = text("""
+    SELECT id FROM expressions
+    WHERE finished_at >= 'epoch'::timestamptz + :since_us * interval '1 microsecond' AND status = 'cancelled'
+""")
+
+_OPEN = text("""
+    SELECT id FROM expressions WHERE id = ANY (CAST(:ids AS uuid[])) AND finished_at IS NULL
+""")
+
+_ANY_WAITING = text("SELECT EXISTS (SELECT FROM expressions WHERE finished_at IS NULL AND epoch = 0)")
+
+_FINAL = text("""
+    SELECT id, status FROM expressions WHERE id = ANY (CAST(:ids AS uuid[])) AND finished_at IS NOT NULL
+""")
+
+
+async def release_expressions(connection: AsyncConnection, epoch: int) -> None:
+    """At the start of a term: whatever earlier terms held waits in the table again. Raises NotLeading."""
+    _lead(epoch, await connection.scalar(_RELEASE, {"epoch": epoch}))
+
+
+async def return_expressions(connection: AsyncConnection, epoch: int, ids: Iterable[UUID]) -> None:
+    """Give back what this term holds and cannot keep in memory. Raises NotLeading."""
+    _lead(epoch, await connection.scalar(_RELEASE_SOME, {"epoch": epoch, "ids": list(ids)}))
+
+
+async def return_strays(connection: AsyncConnection, epoch: int, held: Iterable[UUID]) -> int:
+    """After a claim whose outcome is not known: what this term holds in the table but not in memory waits
+    again; returns how many. Raises NotLeading."""
+    leading, count = (await connection.execute(_RELEASE_STRAYS, {"epoch": epoch, "held": list(held)})).one()
+    _lead(epoch, leading)
+    return int(count)
+
+
+async def claim_expressions(
+    connection: AsyncConnection,
+    epoch: int,
+    *,
+    tasks_budget: int,
+    expressions_budget: int,
+    loaded_by_owner: Mapping[str, int],
+) -> list[ClaimedRow]:
+    """Take waiting expressions for the leader of `epoch`: those that ran before the others, then as `choose`
+    says.
+
+    At most `expressions_budget` of them with `tasks_budget` tasks together; `loaded_by_owner` counts the
+    tasks that the leader holds already. Raises NotLeading.
+    """
+    if expressions_budget <= 0:
+        return []
+    interrupted = await connection.execute(_INTERRUPTED, {"limit": expressions_budget})
+    ran = [Waiting(*row) for row in interrupted]
+    owners = list((await connection.execute(_OWNERS)).scalars())
+    queued: list[Waiting] = []
+    if owners and len(ran) < expressions_budget:
+        # Enough of each for a fair share; who waits alone gets the whole budget, and the next claim finds the
+        # rest.
+        each = max(1, min(expressions_budget, 4 * expressions_budget // len(owners)))
+        oldest = await connection.execute(_OLDEST, {"owners": owners, "each": each})
+        queued = [Waiting(*row) for row in oldest]
+    ids = choose(ran, queued, tasks_budget, expressions_budget, loaded_by_owner)
+    if not ids:
+        return []
+    found = (await connection.execute(_CLAIM, {"epoch": epoch, "ids": ids})).all()
+    if not found:
+        # Either all were cancelled just now, or another term has begun.
+        _lead(epoch, await connection.scalar(_IS_LEADING, {"epoch": epoch}))
+    rows = {
+        row.id: ClaimedRow(
+            row.id,
+            row.owner,
+            row.text,
+            row.plan,
+            row.tasks,
+            (row.durations[0], row.durations[1], row.durations[2], row.durations[3]),
+            row.status,
+            row.started_us,
+        )
+        for row in found
+    }
+    return [rows[id] for id in ids if id in rows]
+
+
+def choose(
+    ran: Sequence[Waiting],
+    queued: Sequence[Waiting],
+    tasks_budget: int,
+    expressions_budget: int,
+    loaded_by_owner: Mapping[str, int],
+) -> list[UUID]:
+    """Which waiting expressions to load, in order: those that ran, then always the oldest of the user who has
+    the fewest tasks loaded.
+
+    `ran` and each user's part of `queued` are sorted by id. A user whose oldest does not fit waits, and while
+    one waits nobody is loaded beyond half of all there is room for, lest he wait for ever. One expression is
+    taken whatever its size where nothing else is loaded.
+    """
+    loaded = dict(loaded_by_owner)
+    half = (sum(loaded.values()) + tasks_budget) // 2
+    left = tasks_budget
+    is_empty = not any(loaded.values())
+    chosen: list[UUID] = []
+    waiting: set[str] = set()
+
+    def take(one: Waiting) -> bool:
+        nonlocal left, is_empty
+        held = loaded.get(one.owner, 0)
+        is_greedy = bool(waiting) and held + one.tasks > half
+        if (one.tasks > left or is_greedy) and not is_empty:
+            waiting.add(one.owner)
+            return False
+        loaded[one.owner] = held + one.tasks
+        left -= one.tasks
+        is_empty = False
+        chosen.append(one.id)
+        return True
+
+    for one in ran:
+        if len(chosen) == expressions_budget:
+            return chosen
+        if one.owner not in waiting:
+            take(one)
+    by_owner: dict[str, list[Waiting]] = {}
+    for one in reversed(queued):
+        by_owner.setdefault(one.owner, []).append(one)
+    turns = [
+        (loaded.get(owner, 0), own[-1].id, owner) for owner, own in by_owner.items() if owner not in waiting
+    ]
+    heapq.heapify(turns)
+    while turns and len(chosen) < expressions_budget:
+        _, _, owner = heapq.heappop(turns)
+        if take(by_owner[owner].pop()) and by_owner[owner]:
+            heapq.heappush(turns, (loaded[owner], by_owner[owner][-1].id, owner))
+    return chosen
+
+
+async def mark_running(
+    connection: AsyncConnection, epoch: int, ids: Sequence[UUID], started_us: Sequence[int]
+) -> None:
+    """The first tasks of these were handed out, at these times; what is not `queued` stays as it is. Raises
+    NotLeading."""
+    found = await connection.scalar(
+        _MARK_RUNNING, {"epoch": epoch, "ids": list(ids), "started_us": list(started_us)}
+    )
+    _lead(epoch, found)
+
+
+async def finish_expressions(connection: AsyncConnection, epoch: int, finals: Sequence[Final]) -> set[UUID]:
+    """Set final statuses where there is none yet; returns those that were set by this call. Raises
+    NotLeading.
+
+    One that is not returned was cancelled, or finished by a try whose outcome was not known: `final_statuses`
+    tells.
+    """
+    found = await connection.execute(
+        _FINISH,
+        {
+            "epoch": epoch,
+            "ids": [f.id for f in finals],
+            "statuses": [f.status for f in finals],
+            "tasks_done": [f.tasks_done for f in finals],
+            "finished_us": [f.finished_us for f in finals],
+            "started_us": [f.started_us for f in finals],
+            "values": [f.value for f in finals],
+            "results": [f.result for f in finals],
+            "exacts": [f.exact for f in finals],
+            "error_codes": [f.error_code for f in finals],
+            "error_messages": [f.error_message for f in finals],
+            "error_tasks": [f.error_task for f in finals],
+        },
+    )
+    leading, ids = found.one()
+    _lead(epoch, leading)
+    return set(ids)
+
+
+async def final_statuses(connection: AsyncConnection, ids: Iterable[UUID]) -> dict[UUID, str]:
+    """Which of these are final, and how: after an update whose outcome is not known."""
+    rows = await connection.execute(_FINAL, {"ids": list(ids)})
+    return {row.id: row.status for row in rows}
+
+
+async def open_expressions(connection: AsyncConnection, ids: Iterable[UUID]) -> set[UUID]:
+    """Which of these are there and not final."""
+    return set((await connection.execute(_OPEN, {"ids": list(ids)})).scalars())
+
+
+async def any_waiting(connection: AsyncConnection) -> bool:
+    """Whether an open expression is held by nobody."""
+    return bool(await connection.scalar(_ANY_WAITING))
+
+
+async def cancelled_since(connection: AsyncConnection, since_us: int) -> set[UUID]:
+    """What was cancelled since then (microseconds since 1970 by the database's clock), for the poll behind
+    the notices. Times are those of the statements, not of their commits: overlap by some seconds."""
+    return set((await connection.execute(_CANCELLED, {"since_us": since_us})).scalars())
+
+
+def _lead(epoch: int, found: object) -> None:
+    if not found:
+        raise NotLeading(f"term {epoch} is over")
