@@ -1,0 +1,140 @@
+"""Expressions once they are there: list, look, wait, cancel."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+from uuid import UUID
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+from quart import Blueprint, Response, request
+
+from curta_server import metrics, store
+from curta_server import resources as shapes
+from curta_server.api import answers, reading, rendering
+from curta_server.api.access import READERS, WRITERS, allow, caller
+from curta_server.api.documentation import documented
+from curta_server.api.services import context
+from curta_server.errors import Problem
+
+expressions = Blueprint("expressions", __name__)
+
+
+class ListQuery(Struct):
+    status: Annotated[list[shapes.Status], Meta(description="May repeat.")] = []
+    q: (
+        Annotated[
+            str, Meta(description="Contained in the first 200 characters, ignoring case.", max_length=200)
+        ]
+        | UnsetType
+    ) = UNSET
+    limit: Annotated[int, Meta(ge=1, le=reading.LIMIT_MAX)] = reading.LIMIT
+    cursor: Annotated[str, Meta(description="`next` of the page before.")] | UnsetType = UNSET
+
+
+class LookQuery(Struct):
+    wait: Annotated[
+        float, Meta(description="Answer as soon as it is final, at most so many seconds later.", ge=0, le=50)
+    ] = 0
+    full: Annotated[bool, Meta(description="false cuts texts and numbers to 200 characters.")] = True
+
+
+@expressions.get("/expressions")
+@allow(*READERS)
+@documented("expressions", {200: shapes.ExpressionPage}, query=ListQuery, problems=("unprocessable",))
+async def list_expressions() -> Response:
+    """List expressions, newest first: a user's own; everybody's for viewers and admins."""
+    services = context().services
+    limit = reading.limit()
+    statuses = reading.choices("status", shapes.STATUSES)
+    q = request.args.get("q", "")
+    if len(q) > shapes.CUT or "\0" in q:
+        raise Problem("unprocessable", "`q` has at most 200 characters, and no NUL.")
+    cursor = reading.cursor()
+    if cursor is not None and len(cursor) != 16:
+        raise reading.invalid_cursor()
+    async with services.engine.connect() as connection:
+        rows = await store.list_expressions(
+            connection,
+            owner=_owner_limit(),
+            statuses=statuses,
+            q=q,
+            before=None if cursor is None else UUID(bytes=cursor),
+            limit=limit + 1,
+        )
+    page = rows[:limit]
+    return answers.answer(
+        shapes.ExpressionPage(
+            items=[rendering.expression(row, services.dispatcher) for row in page],
+            next=reading.make_cursor(page[-1].id.bytes) if len(rows) > limit else None,
+        )
+    )
+
+
+@expressions.get("/expressions/<id>")
+@allow(*READERS)
+@documented("expressions", {200: shapes.Expression}, query=LookQuery, problems=("not_found", "unprocessable"))
+async def get_expression(id: str) -> Response:
+    """Look at an expression, or wait for its end."""
+    found = reading.uuid(id, "expression")
+    wait_s = reading.seconds("wait", reading.WAIT_S_MAX)
+    full = reading.boolean("full") is not False
+    services = context().services
+    if not wait_s:
+        row = await row_of(found, full=full)
+    else:
+        # Watched before it is read, so that an end between the two is not missed.
+        with services.feed.watch(str(found)) as watch:
+            row = await row_of(found, full=full)
+            if not row.is_final:
+                await watch.wait(wait_s)
+                row = await row_of(found, full=full)
+    return answers.answer(rendering.expression(row, services.dispatcher, full=full))
+
+
+@expressions.delete("/expressions/<id>")
+@allow(*WRITERS)
+@documented("expressions", {200: shapes.Expression}, problems=("not_found", "conflict"))
+async def cancel_expression(id: str) -> Response:
+    """Cancel an expression: running tasks stop at once. Cancelling again is no error."""
+    found = reading.uuid(id, "expression")
+    services = context().services
+    progress = services.dispatcher.progress(str(found))
+    async with services.engine.begin() as connection:
+        outcome: Literal["cancelled", "already", "final", "unknown"] = await store.cancel_expression(
+            connection,
+            found,
+            owner=_owner_limit(),
+            tasks_done=None if progress is None else progress.done,
+        )
+    match outcome:
+        case "unknown":
+            raise _unknown()
+        case "final":
+            raise Problem("conflict", "The expression is done or failed already.")
+        case "cancelled":
+            metrics.finished_expressions.labels("cancelled").inc()
+            services.dispatcher.cancelled(str(found))
+            services.feed.publish_final(str(found))
+    row = await row_of(found)
+    return answers.answer(rendering.expression(row, services.dispatcher))
+
+
+async def row_of(id: UUID, *, full: bool = False) -> store.ExpressionRow:
+    """The row of an expression that the caller may see. Raises: Problem 404."""
+    async with context().services.engine.connect() as connection:
+        row = await store.expression(connection, id, full=full)
+    owner = _owner_limit()
+    if row is None or (owner is not None and row.owner != owner):
+        raise _unknown()
+    return row
+
+
+def _owner_limit() -> str | None:
+    """A user's own name; None for those who see everybody's."""
+    token = caller()
+    return token.name if token.role == "user" else None
+
+
+def _unknown() -> Problem:
+    # The same for what is not there and for what is somebody else's.
+    return Problem("not_found", "There is no expression with this id.")

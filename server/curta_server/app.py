@@ -1,0 +1,250 @@
+"""The composition root: everything that lives as long as the process, in one TaskGroup.
+
+Called by `curta server` and `curta up`. Builds the parts, connects them, starts them, and ends them in good
+order; what each part does is its own.
+"""
+
+import asyncio
+import gc
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from uuid import UUID, uuid4
+
+import structlog
+import uvicorn
+from quart import Quart
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from curta_server import agents, prune, store
+from curta_server.api.factory import create_app
+from curta_server.api.services import Services
+from curta_server.credentials import CACHE_S, Credentials
+from curta_server.dispatcher import Dispatcher
+from curta_server.feed import Feed
+from curta_server.intake import Intake
+from curta_server.leadership import Leadership
+from curta_server.notices import Notices
+from curta_server.parsing import ProblemProtocol
+from curta_server.planning import Planning
+from curta_server.pull import PullAgents
+from curta_server.settings import Settings
+from curta_wire.codec import FRAME_BYTES_MAX
+from curta_wire.offload import Offload
+
+log = structlog.get_logger()
+
+RESIGN_S = 1.5
+"""Of the 5 s that a stop may take: so long for what has arrived to become durable."""
+
+REQUESTS_S = 1
+"""And so long for requests that are being answered."""
+
+FAREWELL_S = 1.0
+"""And so long to hand over and to take leave of the database, which may hang."""
+
+WAITING_PLANS = 64
+
+
+class HttpServer(uvicorn.Server):
+    """uvicorn without signal handlers of its own: `serve` is told when to stop."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def serve(
+    settings: Settings, *, ready: Callable[[], None] | None = None, stop: asyncio.Event | None = None
+) -> int:
+    """Run one orchestrator until `stop` is set (without one: until SIGTERM or Ctrl-C); the exit code.
+
+    `ready` is called once requests are answered and somebody leads. The database may be away, now or later;
+    then requests get 503 until it is back. Never migrates.
+    """
+    if stop is None:
+        stop = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    id = uuid4()
+    async with _engines(settings, id) as (engine, journal_engine), _offloads(settings) as (planners, checks):
+        feed, credentials = Feed(), Credentials(engine)
+        notices = Notices(settings.database_url, id=id)
+        url = (
+            settings.public_url
+            or f"{'https' if settings.tls_cert else 'http'}://{settings.host}:{settings.port}"
+        )
+        leadership = Leadership(
+            settings.database_url,
+            id=id,
+            url=settings.peer_url or url,
+            on_term=lambda epoch: dispatcher.lead(epoch),
+        )
+        dispatcher = Dispatcher(
+            settings,
+            journal_engine=journal_engine,
+            engine=engine,
+            feed=feed,
+            offload=checks,
+            clock=leadership,
+            peer_url=settings.peer_url or url,
+        )
+        intake = Intake(
+            engine,
+            hold=dispatcher.hold,
+            on_stored=dispatcher.stored,
+            on_waiting=lambda: notices.send("expressions"),
+        )
+        for topic in ("expressions", "cancelled", "operations"):
+            notices.listen(topic, lambda _: dispatcher.wake_loader())
+        pull = PullAgents(dispatcher, engine)
+        services = Services(
+            settings=settings,
+            engine=engine,
+            dispatcher=dispatcher,
+            pull=pull,
+            feed=feed,
+            intake=intake,
+            credentials=credentials,
+            planning=Planning(settings, planners),
+            checks=checks,
+            leadership=leadership,
+        )
+        app = create_app(services)
+        agents.register(app, services, checks)
+        http = HttpServer(_uvicorn(app, settings))
+        async with asyncio.TaskGroup() as children:
+            # What is imported stays: the collector need not look at it each time, which took 30 ms.
+            gc.collect()
+            gc.freeze()
+            running = [
+                children.create_task(coroutine, name=name)
+                for name, coroutine in (
+                    ("notices", notices.run()),
+                    ("leadership", leadership.run()),
+                    ("intake", intake.run()),
+                    ("credentials", credentials.run()),
+                    ("revocations", _watch_revocations(dispatcher, credentials)),
+                    ("bootstrap", _bootstrap(settings, credentials)),
+                    (
+                        "prune",
+                        prune.run(
+                            engine,
+                            journal_days=settings.keep_journal_days,
+                            days=settings.keep_days,
+                            is_leading=lambda: dispatcher.leading,
+                        ),
+                    ),
+                )
+            ]
+            listening = children.create_task(http.serve(), name="http")
+            stopping = children.create_task(stop.wait(), name="stop")
+            announcing = children.create_task(_announce(http, leadership, dispatcher, ready), name="ready")
+            await asyncio.wait((listening, stopping), return_when=asyncio.FIRST_COMPLETED)
+            log.info("stopping")
+            announcing.cancel()
+            stopping.cancel()
+            try:
+                async with asyncio.timeout(RESIGN_S):
+                    await dispatcher.resign()
+            except TimeoutError:
+                log.warning("stopping with results that are not durable; the agents keep them")
+            http.should_exit = True
+            await asyncio.wait((listening,))
+            for child in running:
+                child.cancel()
+            asyncio.get_running_loop().call_later(FAREWELL_S, store.abandon, str(id))
+    return 0 if stop.is_set() else 1
+
+
+@asynccontextmanager
+async def _engines(settings: Settings, id: UUID) -> AsyncIterator[tuple[AsyncEngine, AsyncEngine]]:
+    """The pool for REST, and the journal's own connection."""
+    # The names end with this process's id: see leadership on ending a leader that hangs.
+    engine = store.create_engine(
+        settings.database_url,
+        pool_size=settings.pool_size,
+        name=f"curta {id}",
+        statement_timeout_s=settings.statement_timeout_s,
+    )
+    journal = store.create_engine(
+        settings.database_url, pool_size=1, name=f"curta journal {id}", statement_timeout_s=10.0
+    )
+    try:
+        yield engine, journal
+    finally:
+        await engine.dispose()
+        await journal.dispose()
+
+
+@asynccontextmanager
+async def _offloads(settings: Settings) -> AsyncIterator[tuple[Offload, Offload]]:
+    """Child processes for planning, and one for checking and rendering large numbers, which must not wait
+    for it."""
+    planners = Offload(settings.planners, WAITING_PLANS)
+    checks = Offload(1, WAITING_PLANS)
+    try:
+        yield planners, checks
+    finally:
+        planners.close()
+        checks.close()
+
+
+def _uvicorn(app: Quart, settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        loop="none",
+        http=ProblemProtocol,
+        ws="websockets-sansio",
+        ws_max_size=FRAME_BYTES_MAX,
+        ws_per_message_deflate=False,
+        # Agents have heartbeats of their own, browsers their beats.
+        ws_ping_interval=None,
+        ws_ping_timeout=None,
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=REQUESTS_S,
+        backlog=4096,
+        ssl_certfile=settings.tls_cert or None,
+        ssl_keyfile=settings.tls_key or None,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=settings.trusted_proxies or None,
+    )
+
+
+async def _announce(
+    http: HttpServer, leadership: Leadership, dispatcher: Dispatcher, ready: Callable[[], None] | None
+) -> None:
+    while not http.started or not (dispatcher.leading or leadership.leader is not None):  # noqa: ASYNC110
+        await asyncio.sleep(0.02)  # neither offers an event
+    log.info("ready")
+    if ready is not None:
+        ready()
+
+
+async def _watch_revocations(dispatcher: Dispatcher, credentials: Credentials) -> None:
+    """End the sessions of tokens that are no longer valid, within a second."""
+    while True:
+        await asyncio.sleep(CACHE_S)
+        by_token: dict[UUID, list[str]] = {}
+        for link in dispatcher.sessions():
+            by_token.setdefault(UUID(link.guest.token_id), []).append(link.guest.id)
+        for token in await credentials.revoked(by_token.keys()):
+            for agent in by_token[token]:
+                dispatcher.revoke(agent)
+
+
+async def _bootstrap(settings: Settings, credentials: Credentials) -> None:
+    """Make the first tokens of a fresh database, as soon as it can be reached."""
+    while True:
+        try:
+            if await credentials.bootstrap(settings.admin_token, settings.agent_token):
+                log.info("made the first tokens")
+            return
+        except Exception as error:
+            if not store.is_outage(error):
+                raise
+            await asyncio.sleep(1)

@@ -1,0 +1,539 @@
+"""The dispatcher owns the scheduler while this orchestrator leads: one inbox, one loop, and it does what it
+is told.
+
+Sessions, routes, journal and loader post events; a turn takes all that gathered, asks the scheduler, and
+performs its commands without waiting anywhere: what takes time is the journal's, the loader's or an
+outbox's. Between two turns everybody may look (`views`), because nobody else changes anything.
+"""
+
+import asyncio
+import itertools
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+from uuid import UUID
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from curta_server import metrics, store
+from curta_server.core.crew import Run
+from curta_server.core.events import (
+    Answered,
+    Beaten,
+    Blocked,
+    Commands,
+    Drained,
+    DurationSet,
+    Event,
+    Final,
+    Joined,
+    Left,
+    Named,
+    Removed,
+    Stored,
+    Ticked,
+)  # fmt: skip
+from curta_server.core.execution import Execution
+from curta_server.core.scheduler import Rules, Scheduler
+from curta_server.errors import unavailable
+from curta_server.feed import Feed
+from curta_server.journal import Journal
+from curta_server.link import Link
+from curta_server.loader import Loader
+from curta_server.looking import Looking, operand
+from curta_server.roster import Roster
+from curta_server.settings import Settings
+from curta_wire import numbers
+from curta_wire.frames import OPERATIONS, Assignment, Attempt, Welcome
+from curta_wire.offload import Offload, OffloadClosed, OffloadError, OffloadFull
+
+log = structlog.get_logger()
+
+TICK_S = 0.2
+LATE_S = 0.1
+"""A tick that comes later than this extends the leases by as much."""
+
+LARGE_DIGITS = 20_000
+"""Longer values are rendered for people in a child process."""
+
+ENDING_ROWS = 200
+"""An expression's end overtakes the rows of others if so few of its own are not durable yet."""
+
+TURN_WEIGHT = 4_000
+"""Results and held attempts that one turn deals with: about 30 ms."""
+
+RENDER_AGAIN_S = 0.05
+"""So long a value waits when too many are being rendered."""
+
+
+class Clock(Protocol):
+    """`offset_s` is the database's time less the monotonic clock's, as of the last beat."""
+
+    @property
+    def offset_s(self) -> float: ...
+
+
+@dataclass(slots=True)
+class Term:
+    """What exists only while leading."""
+
+    epoch: int
+    scheduler: Scheduler
+    journal: Journal
+    loader: Loader
+    tasks: asyncio.TaskGroup
+
+
+class Dispatcher(Looking):
+    """One for the process; `leading` says whether there is a term now."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        journal_engine: AsyncEngine,
+        engine: AsyncEngine,
+        feed: Feed,
+        offload: Offload,
+        clock: Clock,
+        peer_url: str,
+    ) -> None:
+        self._settings = settings
+        self._journal_engine = journal_engine
+        self._engine = engine
+        self._feed = feed
+        self._offload = offload
+        self._clock = clock
+        self._peer_url = peer_url
+        self._inbox: list[Event] = []
+        self._posted_s = 0.0
+        self._settling: list[tuple[int, asyncio.Future[None]]] = []
+        self._posted = self._handled = 0
+        self._wake = asyncio.Event()
+        self._numbers = itertools.count(1)
+        self._links: dict[str, Link] = {}
+        self._by_number: dict[int, Link] = {}
+        self._term: Term | None = None
+        self._is_resigning = False
+        self._blocked = False
+        self.roster = Roster(engine, self.now_us)
+
+    # --- the term ---------------------------------------------------------------------------------
+
+    @property
+    def leading(self) -> bool:
+        return self._term is not None and not self._is_resigning
+
+    @property
+    def term(self) -> Term | None:
+        """The term as it is now; for those who look."""
+        return self._term
+
+    def leader(self) -> Term:
+        """The term. Raises: Problem 503 while this orchestrator does not lead."""
+        if self._term is None or self._is_resigning:
+            raise unavailable("no orchestrator leads at the moment; try again")
+        return self._term
+
+    def now_us(self) -> int:
+        """The database's time now."""
+        return self.us(time.monotonic())
+
+    def us(self, monotonic_s: float) -> int:
+        """A moment of the monotonic clock as the database would tell it, in microseconds since 1970."""
+        return int((monotonic_s + self._clock.offset_s) * 1_000_000)
+
+    async def lead(self, epoch: int) -> None:
+        """Lead for one term, until cancelled. Raises: NotLeading (perhaps in a group) when the term is
+        over."""
+        settings = self._settings
+        operations, expected = await self._read_the_table()
+        durations = [0] * len(OPERATIONS)
+        for row in operations:
+            durations[OPERATIONS.index(row.name)] = row.duration_ms
+        scheduler = Scheduler(
+            epoch, rules(settings), durations, expected=map(str, expected), now=time.monotonic()
+        )
+        journal = Journal(self._journal_engine, epoch, settings, clock=self.us, stored=self._stored)
+        loader = Loader(
+            self._engine, epoch, settings, post=self.post, clock_us=self.now_us, durations=durations,
+            values_bytes=lambda: sum(e.values_bytes for e in scheduler.executions.values()),
+        )  # fmt: skip
+        self._inbox.clear()
+        self._handled = self._posted
+        self._blocked = False
+        self._is_resigning = False
+        log.info("leading", epoch=epoch, expected_agents=len(expected))
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._term = Term(epoch, scheduler, journal, loader, tasks)
+                tasks.create_task(self._take_turns(), name="turns")
+                tasks.create_task(self._tick(), name="ticks")
+                tasks.create_task(journal.run(), name="journal")
+                tasks.create_task(loader.run(), name="loader")
+                tasks.create_task(self.roster.run(), name="roster")
+        finally:
+            self._term = None
+            self._settle()
+            for link in list(self._by_number.values()):
+                link.outbox.close(1012 if self._is_resigning else 1013, "this orchestrator stops leading")
+
+    async def _read_the_table(self) -> tuple[list[store.OperationRow], set[UUID]]:
+        while True:
+            try:
+                async with self._engine.connect() as connection:
+                    operations = await store.operations(connection)
+                    expected = await store.connected_agents(connection)
+                await self.roster.load()
+                return operations, expected
+            except Exception as error:
+                if not store.is_outage(error):
+                    raise
+                log.warning("a term begins when the database is back", error=repr(error))
+                await asyncio.sleep(0.5)
+
+    async def resign(self) -> None:
+        """Before an orderly stop: hand out nothing more, make durable and acknowledge what has arrived."""
+        if self._term is None:
+            return
+        self._is_resigning = True
+        self.post(Blocked(True))
+        self._term.journal.flush_started()
+        await self.settled()
+        await self._term.journal.flushed()
+        await self.settled()
+        for link in self._by_number.values():
+            link.outbox.flush()
+
+    # --- events come in ---------------------------------------------------------------------------
+
+    def post(self, event: Event) -> None:
+        """Something happened; it is dealt with in the next turn. Never waits."""
+        if not self._inbox:
+            self._posted_s = time.perf_counter()
+            self._wake.set()
+        self._inbox.append(event)
+        self._posted += 1
+
+    async def settled(self) -> None:
+        """Return when everything posted before has been dealt with (or the term is over)."""
+        if self._term is not None:
+            done = asyncio.get_running_loop().create_future()
+            self._settling.append((self._posted, done))
+            self._wake.set()
+            await done
+
+    def next_number(self) -> int:
+        """The number of a new session: later ones are greater."""
+        return next(self._numbers)
+
+    def join(self, link: Link, held: Sequence[Named]) -> None:
+        """A session begins. Raises: Problem 503 where this orchestrator does not lead."""
+        self.leader()
+        guest = link.guest
+        self._links[guest.id] = link
+        self._by_number[link.number] = link
+        self.roster.came(guest)
+        mask = sum(1 << OPERATIONS.index(operation) for operation in guest.operations)
+        self.post(
+            Joined(
+                guest.id,
+                link.number,
+                guest.slots,
+                mask,
+                held,
+                draining=self.roster.is_draining(guest.id),
+                pulls=guest.pulls,
+            )
+        )
+
+    def say_bye(self, link: Link) -> None:
+        """The agent leaves on purpose: what it still holds is ready at once; its last acks still go out."""
+        self.roster.left(link.guest.id)
+        if self._term is not None:
+            self.post(Left(link.guest.id, link.number, bye=True))
+
+    def leave(self, link: Link) -> None:
+        """A session is over."""
+        self._by_number.pop(link.number, None)
+        if self._links.get(link.guest.id) is link:
+            del self._links[link.guest.id]
+        if self._term is not None:
+            self.post(Left(link.guest.id, link.number))
+
+    def current(self, agent: str) -> Link | None:
+        """The session through which the agent is connected now."""
+        return self._links.get(agent)
+
+    def sessions(self) -> list[Link]:
+        return list(self._by_number.values())
+
+    def cancelled(self, expression: str) -> None:
+        """The expression was cancelled in the table."""
+        self._feed.publish_final(expression)
+        if self._term is not None:
+            self._term.loader.cancelled(expression)
+
+    def set_duration(self, operation: str, duration_ms: int) -> None:
+        """The operation's duration was changed in the table."""
+        self.post(DurationSet(OPERATIONS.index(operation), duration_ms))
+
+    async def drain(self, agent: str) -> bool:
+        """No new tasks for the agent, also when it comes back. False: no such agent."""
+        self.leader()
+        if not await self.roster.drain(agent):
+            return False
+        self.post(Drained(agent))
+        return True
+
+    async def remove(self, agent: str) -> bool:
+        """Disconnect the agent, hand its tasks out again, and keep it out for a while. False: no such
+        agent."""
+        self.leader()
+        if not await self.roster.remove(agent):
+            return False
+        self.post(Removed(agent))
+        return True
+
+    def revoke(self, agent: str) -> None:
+        """The agent's token is no longer valid."""
+        self.roster.left(agent)
+        self.post(Removed(agent, 4001, "the token was revoked"))
+
+    # --- new expressions --------------------------------------------------------------------------
+
+    def hold(self, draft: store.Draft) -> int:
+        """The epoch under which this process will hold the expression in memory; 0: it waits in the table."""
+        return self._term.loader.hold(draft) if self._term is not None and self.leading else 0
+
+    def stored(self, epoch: int, drafts: Sequence[store.Draft]) -> None:
+        """These are durable under the epoch that `hold` said."""
+        if self._term is not None and self._term.epoch == epoch:
+            self._term.loader.stored(drafts)
+
+    def wake_loader(self) -> None:
+        """Something may be new in the table."""
+        if self._term is not None:
+            self._term.loader.wake()
+
+    # --- turns ------------------------------------------------------------------------------------
+
+    async def _take_turns(self) -> None:
+        assert self._term is not None
+        scheduler, journal = self._term.scheduler, self._term.journal
+        again = False
+        while True:
+            if not again:
+                await self._wake.wait()
+            else:
+                await asyncio.sleep(0)
+            self._wake.clear()
+            events = self._next_events()
+            self._handled += len(events)
+            posted_s = self._posted_s
+            blocked = journal.is_full or self._is_resigning
+            if blocked != self._blocked:
+                self._blocked = blocked
+                events.append(Blocked(blocked))
+            commands = scheduler.handle(events, time.monotonic())
+            self._perform(commands)
+            again = commands.again or bool(self._inbox)
+            self._settle()
+            if events:
+                metrics.dispatch_seconds.observe(time.perf_counter() - posted_s)
+
+    def _next_events(self) -> list[Event]:
+        """What has gathered, up to TURN_WEIGHT."""
+        weight = 0
+        for place, event in enumerate(self._inbox):
+            kind = type(event)
+            if kind is Answered:
+                weight += len(event.answers)  # type: ignore[union-attr]
+            elif kind is Beaten:
+                weight += len(event.held)  # type: ignore[union-attr]
+            else:
+                weight += 1
+            if weight > TURN_WEIGHT and place:
+                events, self._inbox = self._inbox[:place], self._inbox[place:]
+                return events
+        events, self._inbox = self._inbox, []
+        return events
+
+    def _settle(self) -> None:
+        """Wake those whose events have been dealt with; everybody, where there is no term any more."""
+        if self._settling:
+            reached = self._handled if self._term is not None else self._posted
+            for target, done in self._settling:
+                if target <= reached and not done.done():
+                    done.set_result(None)
+            self._settling = [(target, done) for target, done in self._settling if target > reached]
+
+    def _perform(self, commands: Commands) -> None:
+        """Do what the scheduler decided. Only puts things where others take them: nothing here waits."""
+        assert self._term is not None
+        links = self._links
+        if commands.journal or commands.finals:
+            self._write(commands)
+        for closed in commands.closes:
+            link = self._by_number.get(closed.session)
+            if link is not None:
+                log.info("closing a session", agent=closed.agent, code=closed.code, reason=closed.reason)
+                link.outbox.close(closed.code, closed.reason)
+        for welcomed in commands.welcomes:
+            link = self._by_number.get(welcomed.session)
+            if link is not None:
+                link.outbox.welcome(self._welcome(welcomed.keep, welcomed.drop))
+        for agent in commands.drains:
+            if agent in links:
+                links[agent].outbox.drain()
+        for agent, attempts in commands.cancels.items():
+            if agent in links:
+                links[agent].outbox.cancel(attempts)
+        for agent, runs in commands.pushes.items():
+            if agent in links:
+                links[agent].outbox.push([self.assignment(run) for run in runs])
+        for agent, stored in commands.acks.items():
+            if agent in links:
+                links[agent].outbox.ack(stored, at_once=not stored)
+        for execution in commands.started:
+            assert execution.started_s is not None
+            self._term.journal.note_started(execution.id, self.us(execution.started_s))
+        for expression in commands.dropped:
+            self._term.loader.dropped(expression)
+            self._feed.publish_final(expression)
+        for agent in commands.lost:
+            self.roster.left(agent)
+        if commands.unknown:
+            self._term.loader.look_up(commands.unknown)
+
+    def _welcome(self, keep: Sequence[Named], drop: Sequence[Named]) -> Welcome:
+        settings = self._settings
+        return Welcome(
+            heartbeat_s=settings.heartbeat_s,
+            idle_heartbeat_s=settings.idle_heartbeat_s,
+            lease_s=settings.lease_s,
+            keep=[Attempt(*one) for one in keep],
+            drop=[Attempt(*one) for one in drop],
+            peers=[self._peer_url],
+        )
+
+    def assignment(self, run: Run) -> Assignment:
+        """The task as it goes over the wire, its operands written out with their signs."""
+        execution = run.execution
+        plan, task = execution.plan, run.task
+        return Assignment(
+            run.name,
+            run.attempt,
+            OPERATIONS[plan.operations[task]],
+            (operand(execution, plan.left[task]), operand(execution, plan.right[task])),
+            run.duration_ms,
+        )
+
+    # --- results become durable -------------------------------------------------------------------
+
+    def _write(self, commands: Commands) -> None:
+        """Give rows and ends to the journal; a value that takes long to render goes there when it is
+        rendered."""
+        assert self._term is not None
+        journal = self._term.journal
+        runs = commands.journal
+        finals: list[store.Final] = []
+        ending: dict[Execution, store.Final] = {}
+        for final in commands.finals:
+            execution = self._term.scheduler.executions.get(final.expression)
+            if execution is None:
+                continue  # cancelled in the same turn: the table has its end
+            if final.value is not None and len(final.value) > LARGE_DIGITS:
+                own = [run for run in runs if run.execution is execution and run.task == execution.root]
+                runs = [run for run in runs if run not in own]
+                self._term.tasks.create_task(self._render_and_write(own, execution, final))
+            else:
+                rendered = numbers.decimal(final.value) if final.value is not None else (None, None)
+                end = self._final(execution, final, rendered)
+                if len(execution.uncommitted) <= ENDING_ROWS:
+                    ending[execution] = end
+                else:
+                    finals.append(end)
+        if ending:
+            runs = [run for run in runs if run.execution not in ending]
+            own = [run for execution in ending for run in execution.uncommitted.values()]
+            journal.append_ends(own, list(ending.values()))
+        if runs or finals:
+            journal.append(runs, finals)
+
+    async def _render_and_write(self, runs: list[Run], execution: Execution, final: Final) -> None:
+        assert self._term is not None and final.value is not None
+        while True:
+            try:
+                rendered = await self._offload.run(numbers.decimal, final.value)
+                break
+            except OffloadFull:
+                await asyncio.sleep(RENDER_AGAIN_S)
+            except OffloadClosed:
+                return  # the process stops; the agent keeps the result
+            except OffloadError:
+                # No child survives it, or none can be started: slowly, but the expression ends.
+                rendered = await asyncio.to_thread(numbers.decimal, final.value)
+                break
+        self._term.journal.append(runs, [self._final(execution, final, rendered)])
+
+    def _final(
+        self, execution: Execution, final: Final, rendered: tuple[str | None, str | None]
+    ) -> store.Final:
+        assert self._term is not None
+        error = final.error
+        uncommitted = len(execution.uncommitted)
+        return store.Final(
+            id=UUID(execution.id),
+            status="done" if error is None else "failed",
+            tasks_done=len(execution.plan) if error is None else execution.committed + uncommitted,
+            finished_us=self.now_us(),
+            started_us=self._term.journal.started_us(execution.id),
+            value=final.value,
+            result=rendered[0],
+            exact=rendered[1],
+            error_code=error.code if error is not None else None,
+            error_message=error.message if error is not None else None,
+            error_task=error.task if error is not None else None,
+        )
+
+    def _stored(self, runs: Sequence[Run], ended: Sequence[str]) -> None:
+        counts = [0] * len(OPERATIONS)
+        for run in runs:
+            counts[run.execution.plan.operations[run.task]] += 1
+        for operation, count in enumerate(counts):
+            if count:
+                metrics.finished_tasks.labels(OPERATIONS[operation]).inc(count)
+        self.post(Stored(runs, ended))
+
+    # --- time -------------------------------------------------------------------------------------
+
+    async def _tick(self) -> None:
+        assert self._term is not None
+        due = time.monotonic() + TICK_S
+        while True:
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+            now = time.monotonic()
+            late_s = now - due
+            metrics.loop_lag_seconds.observe(max(0.0, late_s))
+            due = now + TICK_S
+            self._term.journal.flush_started()
+            self.post(Ticked(late_s if late_s > LATE_S else 0.0))
+
+
+def rules(settings: Settings) -> Rules:
+    """The scheduler's numbers out of the settings."""
+    return Rules(
+        lease_s=settings.lease_s,
+        grace_s=settings.grace_s,
+        pull_lease_s=settings.pull_lease_s,
+        limit_factor=settings.limit_factor,
+        limit_extra_s=settings.limit_extra_s,
+        failures_max=settings.failures_max,
+        losses_max=settings.losses_max,
+        values_bytes_max=settings.values_bytes_max,
+        recovery_quiet_s=settings.recovery_quiet_s,
+        recovery_max_s=settings.recovery_max_s,
+    )

@@ -1,0 +1,105 @@
+"""What Prometheus sees: names begin with `curta_`, units stand at the end.
+
+Counters and histograms are objects that the dispatcher, the journal and the routes call; gauges are read
+from the leader's memory at the moment of the scrape (`exposition`). Knows nobody who measures; nothing here
+waits.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from curta_server.views import Stats
+
+CONTENT_TYPE: Final = "text/plain; version=1.0.0; charset=utf-8"
+
+registry: Final = CollectorRegistry(auto_describe=False)
+"""Not the library's own registry, which adds names that do not begin with `curta_`."""
+
+ProcessCollector(namespace="curta", registry=registry)
+
+finished_tasks: Final = Counter(
+    "curta_tasks_finished", "Tasks whose result is durable.", ["operation"], registry=registry
+)
+finished_expressions: Final = Counter(
+    "curta_expressions_finished", "Expressions that became final.", ["status"], registry=registry
+)
+journal_batch_rows: Final = Histogram(
+    "curta_journal_batch_rows",
+    "Task results in one commit of the journal.",
+    buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000),
+    registry=registry,
+)
+journal_commit_seconds: Final = Histogram(
+    "curta_journal_commit_seconds",
+    "Time of one commit of the journal.",
+    buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),
+    registry=registry,
+)
+dispatch_seconds: Final = Histogram(
+    "curta_dispatch_seconds",
+    "Time from a task being ready to its being handed to an agent, where a slot was free.",
+    buckets=(0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1),
+    registry=registry,
+)
+loop_lag_seconds: Final = Histogram(
+    "curta_loop_lag_seconds",
+    "How late the event loop wakes up; more than 0.05 is a defect.",
+    buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5),
+    registry=registry,
+)
+http_requests: Final = Counter(
+    "curta_http_requests", "Answered HTTP requests.", ["route", "method", "status"], registry=registry
+)
+http_request_seconds: Final = Histogram(
+    "curta_http_request_seconds",
+    "Time of HTTP requests; waiting GETs are measured with their wait.",
+    ["route", "method"],
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 60),
+    registry=registry,
+)
+
+
+class _Moment(Collector):
+    """The gauges of one scrape."""
+
+    def __init__(self, stats: Stats, open_expressions: Mapping[str, int] | None) -> None:
+        self._stats = stats
+        self._open_expressions = open_expressions
+
+    def collect(self) -> Iterator[Metric]:
+        stats = self._stats
+        yield _gauge("curta_leading", "Whether this orchestrator leads.", int(stats.leading))
+        yield _labelled("curta_tasks", "Tasks in memory, by state.", "state", stats.tasks)
+        yield _labelled("curta_agents", "Agents, by status.", "status", stats.agents)
+        yield _gauge("curta_slots_total", "Slots of the connected agents.", stats.slots_total)
+        yield _gauge("curta_slots_used", "Slots that compute.", stats.slots_used)
+        yield _gauge("curta_expressions_loaded", "Expressions in memory.", stats.expressions_loaded)
+        yield _gauge(
+            "curta_journal_backlog_rows", "Results that wait for their commit.", stats.journal_backlog
+        )
+        if self._open_expressions is not None:
+            yield _labelled(
+                "curta_expressions", "Open expressions, by status.", "status", self._open_expressions
+            )
+
+
+def exposition(stats: Stats, open_expressions: Mapping[str, int] | None) -> bytes:
+    """Everything in Prometheus' text format. `open_expressions` is None where the database cannot tell."""
+    moment = CollectorRegistry(auto_describe=False)
+    moment.register(_Moment(stats, open_expressions))
+    return generate_latest(registry) + generate_latest(moment)
+
+
+def _gauge(name: str, help: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, help, value=value)
+
+
+def _labelled(name: str, help: str, label: str, values: Mapping[str, int]) -> Metric:
+    family = GaugeMetricFamily(name, help, labels=[label])
+    for word, value in sorted(values.items()):
+        family.add_metric([word], value)
+    return family

@@ -1,0 +1,181 @@
+"""What the orchestrator still has to say to one agent, and the loop that says it.
+
+The dispatcher puts in without waiting; one writer per session takes out, frame by frame. Bounded by what the
+agent may hold: tasks never exceed its slots, acks its results, cancels its attempts; whoever does not read
+is cut off when his small frames pile up. Large tasks stay references to their operands until the moment they
+are written.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from typing import Final
+
+from curta_server.channel import Channel
+from curta_server.core.events import Named
+from curta_wire.codec import encode
+from curta_wire.frames import Ack, Assignment, Attempt, Cancel, Drain, ServerFrame, Tasks, Welcome
+
+ATTEMPTS_PER_FRAME: Final = 10_000
+ACKS_RIDE: Final = 256
+"""So many acks go with the next tasks. Fewer wait out their delay: else they would double the frames."""
+
+NOTICES_MAX: Final = 1_000
+"""Welcome, cancel, drain and heartbeat answers that may wait; a reader this slow is gone."""
+
+ACKS_MAX: Final = 400_000
+"""Acks that may wait: more than any agent holds. Who has this many coming talks and does not listen."""
+
+CLOSE_S: Final = 2.0
+"""A peer that takes nothing gets no more time than this once the session is to end."""
+
+TASK_BYTES: Final = 200
+"""A task's frame weighs this beside its operands."""
+
+
+class SessionEnded(Exception):
+    """The session is over: closed by us with `code`, or by the peer."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+class Outbox:
+    """The sending half of a session. `pushes_seen` translates the wire's frame numbers into the scheduler's
+    pushes."""
+
+    def __init__(self, *, frame_bytes: int, ack_delay_s: float) -> None:
+        self._frame_bytes = frame_bytes
+        self._ack_delay_s = ack_delay_s
+        self._notices: deque[ServerFrame] = deque()
+        self._tasks: deque[Assignment] = deque()
+        self._push_sizes: deque[int] = deque()
+        self._acks: list[Attempt] = []
+        self._acks_due = False
+        self._ack_timer: asyncio.TimerHandle | None = None
+        self._wake = asyncio.Event()
+        self._closing: SessionEnded | None = None
+        self._patience: asyncio.Timeout | None = None
+        self._frames = 0
+        self._pushes_written: deque[int] = deque()
+        self._pushes_seen = 0
+
+    def welcome(self, frame: Welcome) -> None:
+        self._notices.appendleft(frame)
+        self._wake.set()
+
+    def push(self, assignments: Sequence[Assignment]) -> None:
+        self._tasks.extend(assignments)
+        self._push_sizes.append(len(assignments))
+        self._wake.set()
+
+    def cancel(self, attempts: Sequence[Named]) -> None:
+        for at in range(0, len(attempts), ATTEMPTS_PER_FRAME):
+            self._notice(Cancel([Attempt(*one) for one in attempts[at : at + ATTEMPTS_PER_FRAME]]))
+
+    def drain(self) -> None:
+        self._notice(Drain())
+
+    def ack(self, attempts: Sequence[tuple[str, int]], *, at_once: bool = False) -> None:
+        """Follows within the delay, or with the next tasks when many wait; at once to answer a beat."""
+        self._acks.extend([Attempt(*one) for one in attempts])
+        if len(self._acks) > ACKS_MAX:
+            self._acks.clear()
+            self.close(1013, "too many unread frames")
+        if at_once:
+            self._ack_now()
+        elif self._ack_timer is None and not self._acks_due:
+            self._ack_timer = asyncio.get_running_loop().call_later(self._ack_delay_s, self._ack_now)
+
+    def close(self, code: int, reason: str) -> None:
+        """Say no more than what is already being sent, and end the session."""
+        if self._closing is None:
+            self._closing = SessionEnded(code, reason)
+            if self._patience is not None:
+                self._patience.reschedule(asyncio.get_running_loop().time() + CLOSE_S)
+        self._wake.set()
+
+    def flush(self) -> None:
+        """Let waiting acks go now."""
+        if self._acks:
+            self._ack_now()
+
+    def seen(self, frame: int) -> int:
+        """How many pushes the agent has read whole, when it has read this frame."""
+        written = self._pushes_written
+        while written and written[0] <= frame:
+            written.popleft()
+            self._pushes_seen += 1
+        return self._pushes_seen
+
+    def _notice(self, frame: ServerFrame) -> None:
+        self._notices.append(frame)
+        if len(self._notices) > NOTICES_MAX:
+            self.close(1013, "too many unread frames")
+        self._wake.set()
+
+    def _ack_now(self) -> None:
+        if self._ack_timer is not None:
+            self._ack_timer.cancel()
+            self._ack_timer = None
+        self._acks_due = True
+        self._wake.set()
+
+    async def write(self, channel: Channel) -> None:
+        """Send until the session ends. Raises: SessionEnded, after the close frame or CLOSE_S without room
+        for it."""
+        try:
+            while self._closing is None:
+                await self._wake.wait()
+                self._wake.clear()
+                async with asyncio.timeout(None) as self._patience:
+                    while self._closing is None and (frame := self._next()) is not None:
+                        await channel.send(encode(frame))
+                self._patience = None
+            async with asyncio.timeout(CLOSE_S):
+                await channel.close(self._closing.code, self._closing.reason)
+        except TimeoutError:
+            pass
+        finally:
+            if self._ack_timer is not None:
+                self._ack_timer.cancel()
+        assert self._closing is not None
+        raise self._closing
+
+    def _next(self) -> ServerFrame | None:
+        if self._notices:
+            return self._notices.popleft()
+        if self._tasks:
+            if len(self._acks) >= ACKS_RIDE:
+                self._acks_due = True
+            return self._next_tasks()
+        if self._acks_due:
+            if self._ack_timer is not None:
+                self._ack_timer.cancel()
+                self._ack_timer = None
+            acks, self._acks = self._acks[:ATTEMPTS_PER_FRAME], self._acks[ATTEMPTS_PER_FRAME:]
+            self._acks_due = bool(self._acks)
+            return Ack(acks)
+        return None
+
+    def _next_tasks(self) -> Tasks:
+        """The next frame of tasks, at most `frame_bytes` or one task; a push that ends in it is noted."""
+        self._frames += 1
+        tasks, room = self._tasks, self._frame_bytes
+        batch: list[Assignment] = []
+        while tasks:
+            left, right = tasks[0].operands
+            room -= len(left) + len(right) + TASK_BYTES
+            if batch and room < 0:
+                break
+            batch.append(tasks.popleft())
+        taken = len(batch)
+        sizes = self._push_sizes
+        while sizes and taken >= sizes[0]:
+            taken -= sizes.popleft()
+            self._pushes_written.append(self._frames)
+        if taken:
+            sizes[0] -= taken
+        return Tasks(self._frames, batch)

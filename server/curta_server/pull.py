@@ -1,0 +1,252 @@
+"""Agents without a WebSocket: they ask for tasks, hand results in, renew leases; `curl` is enough.
+
+To the scheduler they are agents like others, with a lease for each attempt instead of a heartbeat. Here a
+`PullLink` stands for such an agent between its requests. The API calls it; it knows no HTTP.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from curta_server import store
+from curta_server.core.events import Answer, Answered, Asked, Named, Renewed
+from curta_server.core.scheduler import split
+from curta_server.dispatcher import Dispatcher
+from curta_server.errors import Problem, unavailable
+from curta_server.roster import Guest
+from curta_wire.frames import OPERATIONS, Assignment, Welcome
+
+if TYPE_CHECKING:
+    from curta_server.credentials import Token
+
+STORED_S = 30.0
+"""A result that is not durable after so long gets a 503; it may be sent again."""
+
+LINKS_MAX = 10_000
+
+
+class PullOutbox:
+    """What a pulling agent has coming: tasks for its next answer, acks for those that wait for them."""
+
+    def __init__(self) -> None:
+        self.tasks: list[Assignment] = []
+        self.pushed = asyncio.Event()
+        self._stored: dict[Named, list[asyncio.Future[None]]] = {}
+
+    def expect_ack(self, named: Named) -> "asyncio.Future[None]":
+        """A future of the caller's own that is done when the attempt is stored for good or no longer
+        wanted."""
+        future = asyncio.get_running_loop().create_future()
+        self._stored.setdefault(named, []).append(future)
+        return future
+
+    def forget(self, named: Named, future: "asyncio.Future[None]") -> None:
+        """Whoever expected the ack waits no more; others may."""
+        futures = self._stored.get(named, [])
+        if future in futures:
+            futures.remove(future)
+            if not futures:
+                del self._stored[named]
+
+    def push(self, assignments: Sequence[Assignment]) -> None:
+        self.tasks.extend(assignments)
+        self.pushed.set()
+
+    def ack(self, attempts: Sequence[tuple[str, int]], *, at_once: bool = False) -> None:
+        for task, attempt in attempts:
+            for future in self._stored.pop(Named(task, attempt), ()):
+                if not future.done():
+                    future.set_result(None)
+
+    def cancel(self, attempts: Sequence[Named]) -> None:
+        """It cannot be told: what it has not fetched yet is dropped, the rest ends with its lease or its
+        result."""
+        gone = set(attempts)
+        self.tasks = [one for one in self.tasks if Named(one.task, one.attempt) not in gone]
+
+    def welcome(self, frame: Welcome) -> None: ...
+
+    def drain(self) -> None: ...
+
+    def flush(self) -> None: ...
+
+    def close(self, code: int, reason: str) -> None: ...
+
+
+class PullLink:
+    """A pulling agent between its requests."""
+
+    def __init__(self, number: int, guest: Guest) -> None:
+        self.number = number
+        self.guest = guest
+        self.outbox = PullOutbox()
+        self.turn = asyncio.Lock()
+        self.waiters = 0
+
+
+class PullAgents:
+    """All pulling agents of this orchestrator, by agent id."""
+
+    def __init__(self, dispatcher: Dispatcher, engine: AsyncEngine) -> None:
+        self._dispatcher = dispatcher
+        self._engine = engine
+        self._links: dict[str, PullLink] = {}
+
+    async def take(
+        self, token: "Token", agent: str | None, slots: int, operations: list[str] | None, wait_s: float
+    ) -> list[Assignment]:
+        """Up to `slots` ready tasks, waiting up to `wait_s` for the first. Raises: Problem 403, 409, 503."""
+        self._dispatcher.leader()
+        offered = tuple(OPERATIONS if operations is None else operations)
+        link = self._link(token, agent or str(token.id), slots, offered)
+        try:
+            async with asyncio.timeout(wait_s + 0.001):
+                await link.turn.acquire()
+        except TimeoutError:
+            return []  # another request of the same agent is waiting already
+        outbox = link.outbox
+        try:
+            if not outbox.tasks:
+                outbox.pushed.clear()
+                self._dispatcher.post(Asked(link.guest.id, link.number, slots))
+                await self._dispatcher.settled()
+                try:
+                    if not outbox.tasks:
+                        async with asyncio.timeout(wait_s):
+                            await outbox.pushed.wait()
+                except TimeoutError:
+                    pass
+                finally:
+                    self._dispatcher.post(Asked(link.guest.id, link.number, 0))
+                await self._dispatcher.settled()
+            taken, outbox.tasks = outbox.tasks[:slots], outbox.tasks[slots:]
+            return taken
+        finally:
+            link.turn.release()
+
+    async def result(
+        self, token: "Token", task: str, attempt: int, value: str | None, error: str | None, message: str
+    ) -> None:
+        """Return when the result is stored or no longer wanted. Raises: Problem 404, 409, 503."""
+        link = await self._holder(token, task, attempt)
+        if link is None:
+            return
+        named = Named(task, attempt)
+        stored = link.outbox.expect_ack(named)
+        self._dispatcher.post(
+            Answered(link.guest.id, link.number, [Answer(task, attempt, value, error, message)])
+        )
+        try:
+            async with asyncio.timeout(STORED_S):
+                await stored
+        except TimeoutError:
+            raise unavailable("the result could not be stored in time; send it again") from None
+        finally:
+            link.outbox.forget(named, stored)
+
+    async def renew(self, token: "Token", task: str, attempt: int | None) -> None:
+        """The agent goes on with the task. Raises: Problem 404, 409, 503."""
+        agents = self._dispatcher.leader().scheduler.crew.agents
+        for link in self._of(token):
+            agent = agents.get(link.guest.id)
+            run = agent.runs.get(task) if agent is not None else None
+            if run is not None and not run.given_up and attempt in (None, run.attempt):
+                self._dispatcher.post(Renewed(link.guest.id, task))
+                return
+        await self._require_task(task)
+        raise Problem("not_yours", f"The task {task} is not in your hands (any more).")
+
+    # --- who is who -------------------------------------------------------------------------------
+
+    def _of(self, token: "Token") -> list[PullLink]:
+        return [link for link in self._links.values() if link.guest.token_id == str(token.id)]
+
+    def _link(self, token: "Token", agent: str, slots: int, operations: tuple[str, ...]) -> PullLink:
+        """The agent's link, joined with what it offers now. Raises: Problem."""
+        dispatcher = self._dispatcher
+        if dispatcher.roster.is_kept_out(agent):
+            raise Problem("forbidden", "An admin removed this agent; it is not let in for a minute.")
+        present = dispatcher.current(agent)
+        if present is not None and present.guest.token_id != str(token.id):
+            raise Problem("conflict", "An agent with this UUID and another token is connected.")
+        if present is not None and not present.guest.pulls:
+            raise Problem("conflict", "This agent is connected by WebSocket.")
+        link = self._links.get(agent)
+        if link is not None and link.guest.operations == operations and self._is_joined(link):
+            return link
+        if link is None and len(self._links) >= LINKS_MAX:
+            self._forget_lost()
+        guest = Guest(
+            id=agent,
+            name=token.name,
+            token_id=str(token.id),
+            owner=token.name,
+            slots=slots,
+            operations=operations,
+            connected_us=dispatcher.now_us(),
+            pulls=True,
+        )
+        renewed = PullLink(dispatcher.next_number(), guest)
+        held: list[Named] = []
+        if link is not None:
+            renewed.outbox, renewed.turn = link.outbox, link.turn
+            dispatcher.leave(link)
+        known = dispatcher.leader().scheduler.crew.agents.get(agent)
+        if known is not None:
+            held = [Named(run.name, run.attempt) for run in known.runs.values()]
+        self._links[agent] = renewed
+        dispatcher.join(renewed, held)
+        return renewed
+
+    def _is_joined(self, link: PullLink) -> bool:
+        agent = self._dispatcher.leader().scheduler.crew.agents.get(link.guest.id)
+        return (
+            agent is not None
+            and agent.session == link.number
+            and agent.is_connected
+            and self._dispatcher.current(link.guest.id) is link
+        )
+
+    def _forget_lost(self) -> None:
+        for agent in [agent for agent, link in self._links.items() if not self._is_joined(link)]:
+            self._dispatcher.leave(self._links.pop(agent))
+        if len(self._links) >= LINKS_MAX:
+            raise unavailable("So many agents are known that no more can be served.", 5)
+
+    async def _holder(self, token: "Token", task: str, attempt: int) -> PullLink | None:
+        """Which of the token's agents has the attempt; None where its result is no longer wanted.
+
+        Raises: Problem 404, 409, 503.
+        """
+        scheduler = self._dispatcher.leader().scheduler
+        known = False
+        for agent in [link.guest.id for link in self._of(token)] or [str(token.id)]:
+            answer = scheduler.knows_attempt(agent, task, attempt)
+            known = known or answer is not None
+            if answer:
+                link = self._links.get(agent)
+                if link is not None and self._is_joined(link):
+                    return link
+                offered = link.guest.operations if link is not None else OPERATIONS
+                return self._link(token, agent, 1, offered)
+        await self._require_task(task)
+        expression, number = split(task)
+        if known:
+            async with self._engine.connect() as connection:
+                if await store.journal_rows(connection, expression, [number]):
+                    return None
+            raise Problem("not_yours", f"Attempt {attempt} of task {task} was not handed to you.")
+        return None
+
+    async def _require_task(self, task: str) -> None:
+        """Raises: Problem 404 where there is no such task, 503 where its expression is not in memory yet."""
+        expression, number = split(task)
+        async with self._engine.connect() as connection:
+            row = await store.expression(connection, UUID(expression))
+        if row is None or not 0 <= number < row.tasks:
+            raise Problem("not_found", f"There is no task {task}.")
+        if not row.is_final and expression not in self._dispatcher.leader().scheduler.executions:
+            raise unavailable("the task's expression is being loaded; try again")

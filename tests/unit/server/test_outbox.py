@@ -1,0 +1,170 @@
+"""What an agent is told, in which frames, and when the session ends."""
+
+import asyncio
+
+import pytest
+from tests.support.waiting import until
+
+from curta_server.core.events import Named
+from curta_server.outbox import ACKS_RIDE, NOTICES_MAX, Outbox, SessionEnded
+from curta_wire.codec import decode_from_server
+from curta_wire.frames import Ack, Assignment, Attempt, Cancel, Drain, Tasks, Welcome
+
+
+class Ear:
+    """A channel that keeps what is sent; with `deaf` set the peer takes nothing any more."""
+
+    def __init__(self) -> None:
+        self.heard: list[object] = []
+        self.closed: tuple[int, str] | None = None
+        self.deaf = False
+
+    async def receive(self) -> str:
+        raise NotImplementedError
+
+    async def send(self, text: str) -> None:
+        if self.deaf:
+            await asyncio.Event().wait()
+        self.heard.append(decode_from_server(text))
+
+    async def close(self, code: int, reason: str) -> None:
+        if self.deaf:
+            await asyncio.Event().wait()
+        self.closed = (code, reason)
+
+
+def outbox(*, frame_bytes: int = 10_000, ack_delay_s: float = 0.0) -> Outbox:
+    return Outbox(frame_bytes=frame_bytes, ack_delay_s=ack_delay_s)
+
+
+def task(name: str, operand: str = "2") -> Assignment:
+    return Assignment(name, 1, "addition", (operand, operand), 0)
+
+
+async def said(box: Outbox, ear: Ear) -> list[object]:
+    """Everything the outbox has to say, up to an orderly end."""
+    async with asyncio.TaskGroup() as group:
+        writing = group.create_task(_write(box, ear))
+        await asyncio.sleep(0.02)
+        box.close(1000, "done")
+        await writing
+    return ear.heard
+
+
+async def _write(box: Outbox, ear: Ear) -> SessionEnded:
+    with pytest.raises(SessionEnded) as ended:
+        await box.write(ear)
+    return ended.value
+
+
+async def test_tasks_of_one_push_travel_in_one_numbered_frame() -> None:
+    box = outbox()
+    box.push([task("a.0"), task("a.1")])
+    box.push([task("a.2")])
+    assert await said(box, Ear()) == [Tasks(1, [task("a.0"), task("a.1"), task("a.2")])]
+
+
+async def test_welcome_comes_first_whatever_waited_before() -> None:
+    box = outbox()
+    box.drain()
+    box.push([task("a.0")])
+    welcome = Welcome(2, 5, 10, [], [], ["http://here"])
+    box.welcome(welcome)
+    assert await said(box, Ear()) == [welcome, Drain(), Tasks(1, [task("a.0")])]
+
+
+async def test_frames_are_split_where_they_grow_too_large() -> None:
+    box = outbox(frame_bytes=5_000)
+    pushed = [task(f"a.{k}", "9" * 1_000) for k in range(5)]
+    box.push(pushed)
+    frames = await said(box, Ear())
+    assert [frame.n for frame in frames if isinstance(frame, Tasks)] == [1, 2, 3]
+    assert [one for frame in frames if isinstance(frame, Tasks) for one in frame.tasks] == pushed
+
+
+async def test_one_task_larger_than_a_frame_goes_alone() -> None:
+    box = outbox(frame_bytes=100)
+    box.push([task("a.0", "9" * 500), task("a.1")])
+    assert [len(frame.tasks) for frame in await said(box, Ear()) if isinstance(frame, Tasks)] == [1, 1]
+
+
+async def test_a_push_is_seen_when_its_last_frame_is() -> None:
+    box = outbox(frame_bytes=5_000)
+    box.push([task(f"a.{k}", "9" * 1_000) for k in range(4)])  # two frames
+    box.push([task("b.0")])  # rides in the second
+    await said(box, Ear())
+    assert [box.seen(frame) for frame in (0, 1, 2)] == [0, 0, 2]
+
+
+async def test_many_acks_ride_along_with_the_next_tasks() -> None:
+    box = outbox(ack_delay_s=3600)
+    box.ack([Named("a.0", n) for n in range(ACKS_RIDE)])
+    box.push([task("a.1")])
+    frames = await said(box, Ear())
+    assert frames == [Tasks(1, [task("a.1")]), Ack([Attempt("a.0", n) for n in range(ACKS_RIDE)])]
+
+
+async def test_few_acks_do_not_cost_a_frame_for_each_of_tasks() -> None:
+    box = outbox(ack_delay_s=3600)
+    box.ack([Named("a.0", 7)])
+    box.push([task("a.1")])
+    assert await said(box, Ear()) == [Tasks(1, [task("a.1")])]
+
+
+async def test_acks_without_company_follow_after_the_delay() -> None:
+    box = outbox(ack_delay_s=0.001)
+    box.ack([Named("a.0", 7)])
+    assert await said(box, Ear()) == [Ack([Attempt("a.0", 7)])]
+
+
+async def test_acks_wait_for_their_delay() -> None:
+    box = outbox(ack_delay_s=3600)
+    box.ack([Named("a.0", 7)])
+    assert await said(box, Ear()) == []
+
+
+async def test_a_heartbeat_is_answered_at_once_and_with_everything() -> None:
+    box = outbox(ack_delay_s=3600)
+    box.ack([Named("a.0", 7)])
+    box.ack([], at_once=True)
+    assert await said(box, Ear()) == [Ack([Attempt("a.0", 7)])]
+
+
+async def test_a_heartbeat_without_news_is_answered_too() -> None:
+    box = outbox(ack_delay_s=3600)
+    box.ack([], at_once=True)
+    assert await said(box, Ear()) == [Ack([])]
+
+
+async def test_cancels_go_out_before_tasks() -> None:
+    box = outbox()
+    box.push([task("a.1")])
+    box.cancel([Named("a.0", 7)])
+    assert await said(box, Ear()) == [Cancel([Attempt("a.0", 7)]), Tasks(1, [task("a.1")])]
+
+
+async def test_the_session_ends_with_the_close_that_was_asked_for() -> None:
+    box, ear = outbox(), Ear()
+    box.close(4003, "removed")
+    box.close(1001, "too late to matter")
+    ended = await _write(box, ear)
+    assert (ended.code, ear.closed) == (4003, (4003, "removed"))
+
+
+async def test_a_peer_that_takes_nothing_is_not_waited_for() -> None:
+    box, ear = outbox(), Ear()
+    ear.deaf = True
+    async with asyncio.TaskGroup() as group:
+        writing = group.create_task(_write(box, ear))
+        box.push([task("a.0")])
+        await until(lambda: not box._wake.is_set())
+        box.close(1001, "nothing heard")
+        async with asyncio.timeout(10):
+            assert (await writing).code == 1001
+
+
+async def test_unread_notices_do_not_pile_up_for_ever() -> None:
+    box, ear = outbox(), Ear()
+    for _ in range(NOTICES_MAX + 1):
+        box.drain()
+    assert (await _write(box, ear)).code == 1013
