@@ -1,0 +1,22 @@
+# An agent: the distribution without its server part.
+FROM python:3.13-slim AS build
+WORKDIR /src
+COPY . .
+RUN python -m venv /opt/curta && /opt/curta/bin/pip install --no-cache-dir .
+
+FROM python:3.13-slim
+# The same user in both images: tokens made by one are read by the other through a volume.
+RUN useradd --uid 10001 --create-home --shell /usr/sbin/nologin curta \
+    && install -d -o curta -g curta -m 0700 /agent-token
+COPY --from=build /opt/curta /opt/curta
+# Its own port stays inside the container: the health check asks there.
+ENV PATH=/opt/curta/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    CURTA_HTTP=127.0.0.1:9000
+USER curta
+WORKDIR /home/curta
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=5s --timeout=3s --start-period=20s --retries=5 \
+    CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:9000/healthz', timeout=2)"]
+ENTRYPOINT ["curta"]
+CMD ["agent"]

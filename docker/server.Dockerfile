@@ -1,0 +1,23 @@
+# The orchestrator: the distribution with its server part. Also runs `curta migrate`.
+FROM python:3.13-slim AS build
+WORKDIR /src
+COPY . .
+RUN python -m venv /opt/curta && /opt/curta/bin/pip install --no-cache-dir '.[server]'
+
+FROM python:3.13-slim
+# The same user in both images: tokens made by one are read by the other through a volume.
+RUN useradd --uid 10001 --create-home --shell /usr/sbin/nologin curta \
+    && install -d -o curta -g curta -m 0700 /tokens /agent-token
+COPY --from=build /opt/curta /opt/curta
+ENV PATH=/opt/curta/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    CURTA_HOST=0.0.0.0 \
+    CURTA_PORT=8080
+USER curta
+WORKDIR /home/curta
+EXPOSE 8080
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=5s --timeout=3s --start-period=20s --retries=5 \
+    CMD ["python", "-c", "import os, urllib.request as u; u.urlopen('http://127.0.0.1:' + os.environ['CURTA_PORT'] + '/readyz', timeout=2)"]
+ENTRYPOINT ["curta"]
+CMD ["server"]
