@@ -1,0 +1,108 @@
+"""How a measurement talks to an orchestrator: REST, as a user does."""
+
+import asyncio
+import json
+import time
+from datetime import datetime
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+from urllib.parse import urlsplit
+
+import httpx
+
+WAIT_S = 50
+
+
+class Ended(NamedTuple):
+    """An expression that is done. Seconds: from its first task handed out, and from before the submission,
+    until we knew its result."""
+
+    expression: dict[str, Any]
+    running_s: float
+    total_s: float
+
+
+class Curta:
+    """One user's keep-alive connections. Raises httpx.HTTPStatusError for anything that is not a success."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self._http = httpx.AsyncClient(
+            base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=120.0, trust_env=False
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._http.aclose()
+
+    async def call(self, method: str, path: str, body: Any = None) -> Any:
+        response = await self._http.request(method, path, json=body)
+        response.raise_for_status()
+        return response.json()
+
+    async def no_durations(self) -> None:
+        """From now on operations take no time but their computation."""
+        for operation in (await self.call("GET", "/operations"))["items"]:
+            await self.call("PUT", f"/operations/{operation['name']}", {"duration_ms": 0})
+
+    async def connected_agents(self) -> int:
+        """Read from /metrics, which costs the same however many there are."""
+        lines = (await self._http.get("/metrics")).text.splitlines()
+        return sum(
+            int(float(line.split()[-1]))
+            for line in lines
+            if line.startswith("curta_agents{") and '"connected"' in line
+        )
+
+    async def compute(self, text: str, *, optimize: bool = True, expected: int | None = None) -> Ended:
+        """Submit and wait for the result, which must be `expected`, if that is given.
+
+        Raises: AssertionError where it is another one, or none.
+        """
+        submitted = time.perf_counter()
+        stored = await self.call("POST", "/expressions", {"expression": text, "optimize": optimize})
+        while True:
+            final = await self.call("GET", f"/expressions/{stored['id']}?wait={WAIT_S}&full=false")
+            if final["finished_at"] is not None:
+                break
+        total_s = time.perf_counter() - submitted
+        # Server, database and we are on one machine: one clock.
+        running_s = time.time() - datetime.fromisoformat(final["started_at"]).timestamp()
+        assert final["status"] == "done", final
+        assert expected is None or final["result"] == str(expected), final["result"]
+        return Ended(final, running_s, total_s)
+
+
+class Poster:
+    """One keep-alive connection that posts the same body again and again, and reads little: under load httpx
+    would be what is measured."""
+
+    def __init__(self, url: str, path: str, token: str, body: Any) -> None:
+        self._address = urlsplit(url)
+        content = json.dumps(body).encode()
+        self._request = (
+            f"POST {path} HTTP/1.1\r\nHost: {self._address.netloc}\r\nAuthorization: Bearer {token}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
+        ).encode() + content
+
+    async def post_until(self, end: float) -> list[float]:
+        """Seconds of each request, one after the other until `end` (of time.perf_counter()).
+
+        Raises: AssertionError for an answer that is not 200.
+        """
+        reader, writer = await asyncio.open_connection(self._address.hostname, self._address.port)
+        took: list[float] = []
+        try:
+            while (began := time.perf_counter()) < end:
+                writer.write(self._request)
+                head = (await reader.readuntil(b"\r\n\r\n")).lower()
+                assert head.startswith(b"http/1.1 200 "), head
+                _, _, length = head.partition(b"content-length:")
+                await reader.readexactly(int(length.split(None, 1)[0]))
+                took.append(time.perf_counter() - began)
+        finally:
+            writer.close()
+        return took

@@ -1,0 +1,51 @@
+"""Many agents in one process, each of them the real one: `python -m bench.crowd --agents 10 --slots 200`.
+
+Started by `rig`; the address and the token come from CURTA_URL and CURTA_TOKEN. Ends in good order on
+SIGTERM, and at once when whoever holds the other end of its standard input is gone.
+"""
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+
+import structlog
+import uvloop
+
+from curta_agent import run_agent
+from curta_agent.settings import AgentSettings
+from curta_cli.agent import end_with_parent
+
+AT_ONCE = 100
+"""Agents that connect at the same time: how fast a crowd gathers is not what is measured."""
+
+
+async def gather(agents: int, slots: int) -> None:
+    """Run that many agents until SIGTERM."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(each, stop.set)
+    urls, token = (os.environ["CURTA_URL"],), os.environ["CURTA_TOKEN"]
+    async with asyncio.TaskGroup() as crowd:
+        for number in range(agents):
+            settings = AgentSettings(urls=urls, token=token, slots=slots, name=f"bench {number}", drain_s=0.0)
+            crowd.create_task(run_agent(settings, stop), name=settings.name)
+            if number % AT_ONCE == AT_ONCE - 1:
+                await asyncio.sleep(0.05)
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--agents", type=int, required=True)
+    arguments.add_argument("--slots", type=int, required=True)
+    chosen = arguments.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    end_with_parent()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(gather(chosen.agents, chosen.slots))
+
+
+if __name__ == "__main__":
+    main()
