@@ -156,16 +156,48 @@ class PullAgents:
             if run is not None and not run.given_up and attempt in (None, run.attempt):
                 self._dispatcher.post(Renewed(link.guest.id, task))
                 return
+        if attempt is not None and await self._take_up(token, Named(task, attempt)):
+            return
         await self._require_task(task)
         raise Problem("not_yours", f"The task {task} is not in your hands (any more).")
+
+    async def _take_up(self, token: "Token", held: Named) -> bool:
+        """Whether one of the token's agents may go on with an attempt of before a restart, or of a lease that
+        ran out: coming back keeps the work, as a `hello` does."""
+        crew = self._dispatcher.leader().scheduler.crew
+        for agent, offered in self._agents_of(token):
+            if self._dispatcher.leader().scheduler.knows_attempt(agent, *held):
+                self._link(token, agent, 1, offered, held=[held])
+                await self._dispatcher.settled()
+                known = crew.agents.get(agent)
+                if known is not None and held.task in known.runs:
+                    return True
+        return False
 
     # --- who is who -------------------------------------------------------------------------------
 
     def _of(self, token: "Token") -> list[PullLink]:
         return [link for link in self._links.values() if link.guest.token_id == str(token.id)]
 
-    def _link(self, token: "Token", agent: str, slots: int, operations: tuple[str, ...]) -> PullLink:
-        """The agent's link, joined with what it offers now. Raises: Problem."""
+    def _agents_of(self, token: "Token") -> list[tuple[str, tuple[str, ...]]]:
+        """The token's agents with what they offer; the one that it stands for itself, where none is known."""
+        return [(link.guest.id, link.guest.operations) for link in self._of(token)] or [
+            (str(token.id), OPERATIONS)
+        ]
+
+    def _link(
+        self,
+        token: "Token",
+        agent: str,
+        slots: int,
+        operations: tuple[str, ...],
+        *,
+        held: Sequence[Named] = (),
+    ) -> PullLink:
+        """The agent's link, joined with what it offers now and with what it says that it still holds.
+
+        Raises: Problem.
+        """
         dispatcher = self._dispatcher
         if dispatcher.roster.is_kept_out(agent):
             raise Problem("forbidden", "An admin removed this agent; it is not let in for a minute.")
@@ -175,7 +207,7 @@ class PullAgents:
         if present is not None and not present.guest.pulls:
             raise Problem("conflict", "This agent is connected by WebSocket.")
         link = self._links.get(agent)
-        if link is not None and link.guest.operations == operations and self._is_joined(link):
+        if not held and link is not None and link.guest.operations == operations and self._is_joined(link):
             return link
         if link is None and len(self._links) >= LINKS_MAX:
             self._forget_lost()
@@ -190,13 +222,12 @@ class PullAgents:
             pulls=True,
         )
         renewed = PullLink(dispatcher.next_number(), guest)
-        held: list[Named] = []
         if link is not None:
             renewed.outbox, renewed.turn = link.outbox, link.turn
             dispatcher.leave(link)
         known = dispatcher.leader().scheduler.crew.agents.get(agent)
         if known is not None:
-            held = [Named(run.name, run.attempt) for run in known.runs.values()]
+            held = [*held, *(Named(run.name, run.attempt) for run in known.runs.values())]
         self._links[agent] = renewed
         dispatcher.join(renewed, held)
         return renewed
@@ -223,14 +254,13 @@ class PullAgents:
         """
         scheduler = self._dispatcher.leader().scheduler
         known = False
-        for agent in [link.guest.id for link in self._of(token)] or [str(token.id)]:
+        for agent, offered in self._agents_of(token):
             answer = scheduler.knows_attempt(agent, task, attempt)
             known = known or answer is not None
             if answer:
                 link = self._links.get(agent)
                 if link is not None and self._is_joined(link):
                     return link
-                offered = link.guest.operations if link is not None else OPERATIONS
                 return self._link(token, agent, 1, offered)
         await self._require_task(task)
         expression, number = split(task)

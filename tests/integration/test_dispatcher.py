@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from curta_server import store
 from tests.integration.orchestrators import orchestrator
 from tests.support.foreign import named
+from tests.support.processes import AGENT
 from tests.support.waiting import until
 
 SLOW = {"lease_s": 30.0, "heartbeat_s": 1.0, "recovery_quiet_s": 0.3}
@@ -162,6 +163,33 @@ async def test_recovered_tasks_wait_a_moment_for_the_agent_that_may_still_hold_t
         await old.answer(task)
         assert (await server.admin.final(id))["result"] == "42"
         assert (await server.admin.tasks(id))[0]["attempt"] == held["attempt"]
+
+
+async def test_a_pulling_agent_goes_on_with_its_task_over_a_restart(database_url: str) -> None:
+    async with orchestrator(database_url, **SLOW) as server, server.client(AGENT) as agent:
+        id = (await server.admin.submit("20+22"))["id"]
+        (task,) = (await agent.ask("GET", "/tasks", params={"wait": 10}))["tasks"]
+    attempt = {"attempt": task["attempt"]}
+    async with orchestrator(database_url, **SLOW) as server, server.client(AGENT) as agent:
+
+        async def is_renewed() -> bool:
+            answer = await agent.http.post(f"/tasks/{task['task']}/lease", json=attempt)
+            assert answer.status_code in (200, 503), answer.text
+            return answer.status_code == 200
+
+        await until(is_renewed)
+        async with server.agent() as other:
+            await other.join()
+            fresh = (await server.admin.submit("1+2"))["id"]
+            (easy,) = await other.tasks(1)
+            assert easy["task"].startswith(fresh), "what is in somebody's hands is not handed out again"
+            await other.answer(easy)
+            await server.admin.final(fresh)
+            (still,) = await server.admin.running(id)
+            assert (still["task"], still["attempt"]) == (task["task"], task["attempt"])
+        await agent.ask("POST", f"/tasks/{task['task']}/result", json={**attempt, "value": "42"})
+        assert (await server.admin.final(id))["result"] == "42"
+        assert (await server.admin.tasks(id))[0]["attempt"] == task["attempt"]
 
 
 async def test_cancelling_what_waits_in_the_table_is_final(database_url: str) -> None:
