@@ -14,6 +14,7 @@ import structlog
 from msgspec import UNSET
 from quart import Quart, Response, websocket
 
+from curta_server import values
 from curta_server.api import answers
 from curta_server.api.access import AGENTS, allow, secret_of, unauthorized
 from curta_server.channel import Channel, DirectConnection, PeerGone
@@ -37,9 +38,6 @@ log = structlog.get_logger()
 NAME_MAX = 200
 RESULTS_PER_EVENT = 1_000
 """Longer frames become several events, so that a turn of the dispatcher may end between them."""
-
-INLINE_DIGITS = 10_000
-"""Longer fractions are checked in a child process: their gcd would hold the loop."""
 
 
 def register(app: Quart, services: "Services", offload: Offload) -> None:
@@ -190,7 +188,9 @@ async def read(
             case Results(results):
                 for at in range(0, len(results), RESULTS_PER_EVENT):
                     some = results[at : at + RESULTS_PER_EVENT]
-                    dispatcher.post(Answered(agent, number, await judged(some, settings, offload)))
+                    dispatcher.post(
+                        Answered(agent, number, await judged(some, settings.value_digits_max, offload))
+                    )
             case Heartbeat(held, seen):
                 named = [Named(one.task, one.attempt) for one in held]
                 dispatcher.post(Beaten(agent, number, named, session.outbox.seen(seen)))
@@ -201,21 +201,16 @@ async def read(
                 return
 
 
-async def judged(results: list[Result], settings: Settings, offload: Offload) -> Sequence[Answer]:
+async def judged(results: list[Result], digits_max: int, checks: Offload) -> Sequence[Answer]:
     """Results as the scheduler takes them: as they are, where all are numbers of moderate length."""
-    short = min(INLINE_DIGITS, settings.value_digits_max)
+    short = min(values.INLINE_DIGITS, digits_max)
     if all(
         (value := result.value) is not UNSET and len(value) <= short and numbers.is_number(value)
         for result in results
     ):
         # A result with a value has the shape of an Answer, and an `error` that is not true.
         return cast("Sequence[Answer]", results)
-    return [
-        await check(answer_of(result), settings, offload)
-        if len(result.value or "") > INLINE_DIGITS
-        else judge(answer_of(result), settings)
-        for result in results
-    ]
+    return [await judge(answer_of(result), digits_max, checks) for result in results]
 
 
 def answer_of(result: Result) -> Answer:
@@ -227,33 +222,18 @@ def answer_of(result: Result) -> Answer:
     return Answer(result.task, result.attempt, None, code or "unnamed", message)
 
 
-def judge(answer: Answer, settings: Settings) -> Answer:
+async def judge(answer: Answer, digits_max: int, checks: Offload) -> Answer:
     """The answer, or the failure of an agent whose value is no number, or the result that it is too large."""
-    value = answer.value
-    if value is None:
+    if answer.value is None:
         return answer
-    if not numbers.is_number(value):
-        return answer._replace(value=None, error="invalid_value", message="the value is not a number")
-    if len(value) > settings.value_digits_max and numbers.digits(value) > settings.value_digits_max:
-        return too_large(answer, settings)
-    return answer
-
-
-def too_large(answer: Answer, settings: Settings) -> Answer:
-    message = f"a value has at most {settings.value_digits_max:,} digits"
-    return answer._replace(value=None, error="too_large", message=message)
-
-
-async def check(answer: Answer, settings: Settings, offload: Offload) -> Answer:
-    """`judge` for a value so long that a child process has to look at it."""
-    value = answer.value
-    if value is None or "/" not in value:
-        return judge(answer, settings)
-    if numbers.digits(value) > settings.value_digits_max:
-        return too_large(answer, settings)
     try:
-        valid = await offload.run(numbers.is_number, value)
+        fault = await values.fault(answer.value, digits_max, checks)
     except OffloadError:
         # Nothing to check it with: believed like any value of an authenticated agent.
         return answer
-    return answer if valid else judge(answer._replace(value="?"), settings)
+    if fault == "too_large":
+        message = f"a value has at most {digits_max:,} digits"
+        return answer._replace(value=None, error=fault, message=message)
+    if fault is not None:
+        return answer._replace(value=None, error=fault, message="the value is not a number")
+    return answer

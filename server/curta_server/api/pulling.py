@@ -11,20 +11,18 @@ from quart import Blueprint, Response, request
 from werkzeug.exceptions import MethodNotAllowed
 
 from curta_server import resources as shapes
+from curta_server import values
 from curta_server.api import answers, reading
 from curta_server.api.access import AGENTS, allow, caller
 from curta_server.api.documentation import documented
 from curta_server.api.services import services
 from curta_server.errors import Problem, unavailable
-from curta_wire import numbers
 from curta_wire.frames import OPERATIONS
 from curta_wire.offload import OffloadError
 
 pulling = Blueprint("pulling", __name__)
 
 ATTEMPT_MAX: Final = 2**53 - 1
-INLINE_DIGITS: Final = 10_000
-"""Longer fractions are checked away from the event loop: their gcd takes up to 0.2 s."""
 CODE_MAX: Final = 100
 MESSAGE_MAX: Final = 1000
 
@@ -156,20 +154,15 @@ def _check_attempt(attempt: int) -> None:
 
 async def _check_value(value: str) -> None:
     limit = services().settings.value_digits_max
-    if len(value) > limit + 2:
-        raise Problem(
-            "unprocessable", f"A value has at most {limit:,} digits; report the error `too_large` instead."
-        )
-    is_long = len(value) > INLINE_DIGITS and "/" in value
     try:
-        valid = await services().checks.run(numbers.is_number, value) if is_long else numbers.is_number(value)
+        fault = await values.fault(value, limit, services().checks)
     except OffloadError as error:
         raise unavailable(f"The value cannot be checked at the moment: {error}.") from None
-    if not valid:
-        raise Problem(
-            "malformed", "`value` is not a number of the wire: an integer, or a reduced fraction such as 1/3."
-        )
-    if numbers.digits(value) > limit:
+    if fault == "too_large":
         raise Problem(
             "unprocessable", f"A value has at most {limit:,} digits; report the error `too_large` instead."
+        )
+    if fault is not None:
+        raise Problem(
+            "malformed", "`value` is not a number of the wire: an integer, or a reduced fraction such as 1/3."
         )

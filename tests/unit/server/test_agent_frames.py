@@ -1,17 +1,16 @@
 """What becomes of an agent's words before the scheduler hears them."""
 
+from collections.abc import Iterator
+
 import pytest
 from msgspec import UNSET
 
-from curta_server.agents import answer_of, check, judge, printable, receive_hello
+from curta_server.agents import answer_of, judged, printable, receive_hello
 from curta_server.core.events import Answer
-from curta_server.settings import Settings
 from curta_wire import SUBPROTOCOL
 from curta_wire.codec import ProtocolError, encode
 from curta_wire.frames import Bye, Fault, Hello, Result
 from curta_wire.offload import Offload
-
-SETTINGS = Settings(value_digits_max=30_000)
 
 
 class Mouth:
@@ -26,34 +25,53 @@ class Mouth:
     async def close(self, code: int, reason: str) -> None: ...
 
 
-@pytest.mark.parametrize(
-    "value", ["", "01", "1/1", "2/4", "-0", "1.5", "1e3", " 1", "1\n", "\u0663", "NaN", "1/0"]
-)
-def test_a_value_that_is_no_wire_number_is_the_agents_failure(value: str) -> None:
-    assert judge(Answer("a.0", 1, value), SETTINGS).error == "invalid_value"
-
-
-@pytest.mark.parametrize("value", ["0", "-12", "1/3", "-7/2"])
-def test_a_wire_number_passes(value: str) -> None:
-    assert judge(Answer("a.0", 1, value), SETTINGS) == Answer("a.0", 1, value)
-
-
-def test_a_value_with_too_many_digits_is_the_result_too_large() -> None:
-    assert judge(Answer("a.0", 1, "1" * 30_001), SETTINGS).error == "too_large"
-    assert judge(Answer("a.0", 1, "-" + "1" * 30_000), SETTINGS).error is None
-
-
-async def test_long_fractions_are_checked_in_a_child_process() -> None:
+@pytest.fixture(scope="module")
+def checks() -> Iterator[Offload]:
     offload = Offload(1, 4)
-    try:
-        reduced = "1" * 10_001 + "/" + "1" + "0" * 10_000
-        assert (await check(Answer("a.0", 1, reduced), SETTINGS, offload)).error is None
-        half = "2" * 10_001 + "/" + "2" + "0" * 10_000
-        assert (await check(Answer("a.0", 1, half), SETTINGS, offload)).error == "invalid_value"
-        huge = "1" * 20_000 + "/" + "1" * 20_000
-        assert (await check(Answer("a.0", 1, huge), SETTINGS, offload)).error == "too_large"
-    finally:
-        offload.close()
+    yield offload
+    offload.close()
+
+
+async def judged_one(value: str, checks: Offload, digits_max: int = 30_000) -> Answer:
+    (answer,) = await judged([Result("a.0", 1, value)], digits_max, checks)
+    return answer
+
+
+@pytest.mark.parametrize(
+    "value", ["", "01", "1/1", "2/4", "-0", "1.5", "1e3", " 1", "1\n", "\u0663", "NaN", "1/0", "x" * 40_000]
+)
+async def test_a_value_that_is_no_wire_number_is_the_agents_failure(value: str, checks: Offload) -> None:
+    assert (await judged_one(value, checks)).error == "invalid_value"
+
+
+@pytest.mark.parametrize("value", ["0", "-12", "1/3", "-7/2", "1" * 30_000, "-" + "1" * 30_000])
+async def test_a_wire_number_passes(value: str, checks: Offload) -> None:
+    answer = await judged_one(value, checks)
+    assert (answer.value, bool(answer.error)) == (value, False)
+
+
+@pytest.mark.parametrize("value", ["1" * 30_001, "-" + "1" * 30_001, "1" * 20_000 + "/" + "1" * 20_000])
+async def test_a_value_with_too_many_digits_is_the_result_too_large(value: str, checks: Offload) -> None:
+    assert (await judged_one(value, checks)).error == "too_large"
+
+
+async def test_a_value_beyond_the_wires_own_limit_is_too_large_as_well(checks: Offload) -> None:
+    assert (await judged_one("1" * 1_000_001, checks, digits_max=1_000_000)).error == "too_large"
+
+
+async def test_long_fractions_are_checked_in_a_child_process(checks: Offload) -> None:
+    reduced = "1" * 10_001 + "/" + "1" + "0" * 10_000
+    assert not (await judged_one(reduced, checks)).error
+    half = "2" * 10_001 + "/" + "2" + "0" * 10_000
+    assert (await judged_one(half, checks)).error == "invalid_value"
+
+
+async def test_one_value_that_is_wrong_does_not_taint_its_neighbours(checks: Offload) -> None:
+    results = [Result("a.0", 1, "5"), Result("a.1", 1, "x"), Result("a.2", 1, UNSET, Fault("busy"))]
+    answers = await judged(results, 100, checks)
+    assert [(answer.value, answer.error) for answer in answers] == [
+        ("5", None), (None, "invalid_value"), (None, "busy"),
+    ]  # fmt: skip
 
 
 def test_an_errors_words_can_be_stored_and_shown() -> None:

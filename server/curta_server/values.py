@@ -1,0 +1,32 @@
+"""Whether what an agent calls a value is one: looked at before the scheduler or the journal sees it.
+
+Used by the agents' sessions and the pull endpoints; what becomes of a fault is theirs to say.
+"""
+
+from typing import Final, Literal
+
+from curta_wire import numbers
+from curta_wire.offload import Offload
+
+INLINE_DIGITS: Final = 10_000
+"""Longer fractions are checked in a child process: their gcd would hold the event loop for up to 0.2 s."""
+
+Fault = Literal["invalid_value", "too_large"]
+
+
+async def fault(value: str, digits_max: int, checks: Offload) -> Fault | None:
+    """What is wrong with the value, None where it is a wire number of at most `digits_max` digits.
+
+    Raises: OffloadError, where it is long and there is no child process to look at it.
+    """
+    if len(value) <= INLINE_DIGITS or "/" not in value:
+        return fault_of(value, digits_max)
+    return await checks.run(fault_of, value, digits_max)
+
+
+def fault_of(value: str, digits_max: int) -> Fault | None:
+    """The same, here and now."""
+    if len(value) > digits_max and numbers.digits(value) > digits_max:
+        digits = value.removeprefix("-").replace("/", "", 1)
+        return "too_large" if digits.isascii() and digits.isdigit() else "invalid_value"
+    return None if numbers.is_number(value) else "invalid_value"
