@@ -274,9 +274,11 @@ class PullAgents:
     async def _require_task(self, task: str) -> None:
         """Raises: Problem 404 where there is no such task, 503 where its expression is not in memory yet."""
         expression, number = split(task)
+        # As it was when the caller looked: what comes into memory while we read was not looked at yet.
+        was_loaded = expression in self._dispatcher.leader().scheduler.executions
         async with self._engine.connect() as connection:
             row = await store.expression(connection, UUID(expression))
         if row is None or not 0 <= number < row.tasks:
             raise Problem("not_found", f"There is no task {task}.")
-        if not row.is_final and expression not in self._dispatcher.leader().scheduler.executions:
+        if not row.is_final and not was_loaded:
             raise unavailable("the task's expression is being loaded; try again")
