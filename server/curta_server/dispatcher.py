@@ -210,7 +210,10 @@ class Dispatcher(Looking):
     # --- events come in ---------------------------------------------------------------------------
 
     def post(self, event: Event) -> None:
-        """Something happened; it is dealt with in the next turn. Never waits."""
+        """Something happened; it is dealt with in the next turn. Never waits. Without a term nobody needs to
+        know: the next one begins with what the table says and with who says hello."""
+        if self._term is None:
+            return
         if not self._inbox:
             self._posted_s = time.perf_counter()
             self._wake.set()
@@ -252,16 +255,14 @@ class Dispatcher(Looking):
     def say_bye(self, link: Link) -> None:
         """The agent leaves on purpose: what it still holds is ready at once; its last acks still go out."""
         self.roster.left(link.guest.id)
-        if self._term is not None:
-            self.post(Left(link.guest.id, link.number, bye=True))
+        self.post(Left(link.guest.id, link.number, bye=True))
 
     def leave(self, link: Link) -> None:
         """A session is over."""
         self._by_number.pop(link.number, None)
         if self._links.get(link.guest.id) is link:
             del self._links[link.guest.id]
-        if self._term is not None:
-            self.post(Left(link.guest.id, link.number))
+        self.post(Left(link.guest.id, link.number))
 
     def current(self, agent: str) -> Link | None:
         """The session through which the agent is connected now."""

@@ -11,15 +11,6 @@ from tests.support.processes import ADMIN, Cluster
 
 
 @pytest.fixture(scope="session")
-def postgres_servers() -> Iterator[PostgresServers]:
-    servers = PostgresServers()
-    try:
-        yield servers
-    finally:
-        servers.close()
-
-
-@pytest.fixture(scope="session")
 def postgres(postgres_servers: PostgresServers) -> PostgresServer:
     server = postgres_servers.get(NEWEST)
     assert server is not None

@@ -9,15 +9,6 @@ from curta_server import store
 from tests.support.postgres import NEWEST, PostgresServer, PostgresServers
 
 
-@pytest.fixture(scope="session")
-def postgres_servers() -> Iterator[PostgresServers]:
-    servers = PostgresServers()
-    try:
-        yield servers
-    finally:
-        servers.close()
-
-
 @pytest.fixture
 def postgres(request: pytest.FixtureRequest, postgres_servers: PostgresServers) -> PostgresServer:
     """The newest PostgreSQL, or with `@on_every_postgres` the newest and the oldest in turn."""

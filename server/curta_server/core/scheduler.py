@@ -256,15 +256,20 @@ class Scheduler:
         run = Run(execution, task, execution.name(task), attempt, agent, agent.pushes, duration_ms, self.now)
         if agent.pulls:
             run.leased_s = self.crew.lease_time
-        agent.add(run)
-        if execution.state[task] == RUNNING:
+        self._put_in_hand(run)
+        pushes.append(run)
+
+    def _put_in_hand(self, run: Run) -> None:
+        """The agent computes the attempt from now on, beside another one if there is one."""
+        execution, task = run.execution, run.task
+        run.agent.add(run)
+        if task in execution.runs:
             execution.seconds.discard(task)
-            execution.count_attempt(task, attempt, self.epoch)
+            execution.count_attempt(task, run.attempt, self.epoch)
             execution.twins[task] = run
         else:
             execution.state[task] = RUNNING
             execution.runs[task] = run
-        pushes.append(run)
         if not execution.started:
             execution.started = True
             execution.started_s = self.now
@@ -320,20 +325,10 @@ class Scheduler:
         self._forget_former(execution, task, named.attempt)
         if execution.losses.get(task, 0):
             execution.losses[task] -= 1
-        if task in execution.runs:
-            execution.seconds.discard(task)
-            execution.twins[task] = run
-        else:
-            execution.state[task] = RUNNING
-            execution.runs[task] = run
         execution.count_attempt(task, named.attempt, self.epoch)
-        agent.add(run)
+        self._put_in_hand(run)
         execution.held += 1
         execution.user.held += 1
-        if not execution.started:
-            execution.started = True
-            execution.started_s = self.now
-            self.commands.started.append(execution)
         return "keep"
 
     def _was_handed(self, execution: Execution, task: int, attempt: int, agent: str) -> bool:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from curta_server import resources, store
+from curta_server.core import scheduler
 from curta_wire.frames import OPERATIONS
 
 
@@ -67,6 +68,7 @@ def test_the_other_shapes_have_at_least_the_fields_of_the_contract() -> None:
 
 def test_words_are_the_same_everywhere() -> None:
     assert resources.OPERATION_NAMES == OPERATIONS == typing.get_args(resources.OperationName)
+    assert scheduler.OPERATION_NAMES == OPERATIONS, "the core may not know the wire, but must agree with it"
     assert resources.ROLES == typing.get_args(resources.Role)
     assert set(resources.ROLES) == set(store.ROLES)
     assert set(resources.STATUSES) - resources.FINAL == store.expressions.OPEN_STATUSES
