@@ -14,10 +14,9 @@ from typing import Final
 from uuid import uuid4
 
 import structlog
-from websockets.asyncio.client import ClientConnection
 
 from curta_agent.addresses import Addresses
-from curta_agent.connection import ConnectionFailed, ConnectionRefused, open_connection, trust
+from curta_agent.connection import Connection, ConnectionFailed, ConnectionRefused, open_connection, trust
 from curta_agent.ledger import Ledger
 from curta_agent.session import (
     FINAL_CODES,
@@ -151,7 +150,7 @@ class Agent:
             self._note_end(url, ended)
         return 0
 
-    async def _converse(self, url: str, connection: ClientConnection) -> SessionEnded:
+    async def _converse(self, url: str, connection: Connection) -> SessionEnded:
         session = Session(url, connection, self.slots, self._leaving, self._on_welcome)
         self._welcomed_at = None
         self._is_conversing = True

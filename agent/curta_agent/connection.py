@@ -17,7 +17,8 @@ from websockets.typing import Subprotocol
 from curta_wire import SUBPROTOCOL
 from curta_wire.codec import FRAME_BYTES_MAX
 
-OPEN_TIMEOUT_S: Final = 10.0
+OPEN_TIMEOUT_S: Final = 4.0
+"""An orchestrator that stands still accepts connections all the same; its peers are tried the sooner."""
 CLOSE_TIMEOUT_S: Final = 1.0
 """How long a closing handshake may take: whoever does not answer by then has no more to say."""
 
@@ -49,6 +50,17 @@ _REASONS: Final = {
 }
 
 
+class Connection(ClientConnection):
+    """A connection that knows when it last heard anything, be it part of a long frame only."""
+
+    heard_at = 0.0
+    """On the event loop's clock."""
+
+    def data_received(self, data: bytes) -> None:
+        self.heard_at = self.loop.time()
+        super().data_received(data)
+
+
 class _Connect(connect):
     """`connect` that follows no HTTP redirect: the protocol has a frame of its own for that."""
 
@@ -67,7 +79,7 @@ def trust(ca: str) -> ssl.SSLContext:
         raise OSError(f"the certificates in {ca}: {error.strerror or error}") from None
 
 
-async def open_connection(url: str, token: str, tls: ssl.SSLContext | None) -> ClientConnection:
+async def open_connection(url: str, token: str, tls: ssl.SSLContext | None) -> Connection:
     """A connection on which the agents' protocol may be spoken; no frame has been sent yet.
 
     With a wss URL, `tls` says which certificates to trust; None means the system's. No compression, no pings
@@ -88,6 +100,7 @@ async def open_connection(url: str, token: str, tls: ssl.SSLContext | None) -> C
             open_timeout=OPEN_TIMEOUT_S,
             close_timeout=CLOSE_TIMEOUT_S,
             logger=_logger,
+            create_connection=Connection,
             **tls_options,
         )
     except InvalidStatus as error:
@@ -102,6 +115,7 @@ async def open_connection(url: str, token: str, tls: ssl.SSLContext | None) -> C
     if connection.subprotocol != SUBPROTOCOL:
         connection.transport.abort()
         raise ConnectionFailed(f"the server does not speak {SUBPROTOCOL}")
+    assert isinstance(connection, Connection)
     return connection
 
 

@@ -147,15 +147,18 @@ def require_schema(current: str | None) -> None:
 @contextlib.contextmanager
 def explained() -> Iterator[None]:
     """Turn what databases say into sentences: Unreachable for one that is away, ClickException for a wrong
-    URL."""
+    URL and for a migration that failed."""
     import asyncpg
 
     from curta_server import store
+    from curta_server.migrate import MigrationFailed
 
     try:
         yield
     except click.ClickException:
         raise
+    except MigrationFailed as error:
+        raise click.ClickException(f"{error}.") from None
     except Exception as error:
         for cause in _causes(error):
             if isinstance(

@@ -1,8 +1,10 @@
-"""Where to listen: checked before anything starts, so that a taken port is a sentence and not a traceback."""
+"""Where and how to listen: checked before anything starts, so that a taken port or a certificate that cannot
+be used is a sentence and not a traceback."""
 
 import contextlib
 import errno
 import socket
+import ssl
 
 import click
 
@@ -34,3 +36,20 @@ def reachable(host: str) -> str:
     """The host of a URL that reaches, from this machine, what listens on `host`."""
     local = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"[{local}]" if ":" in local else local
+
+
+def check_certificate(cert: str, key: str) -> None:
+    """Refuse a certificate that a server cannot use; an empty `cert` means none.
+
+    Raises: ClickException with a sentence for people.
+    """
+    if not cert:
+        return
+    try:
+        # The empty password refuses a key that has one, where OpenSSL would ask on the terminal.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key or None, password="")
+    except OSError as error:
+        files = f"{cert} with the key {key}" if key else cert
+        raise click.ClickException(
+            f"The certificate {files} cannot be used: {error.strerror or error}."
+        ) from None

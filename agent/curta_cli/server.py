@@ -9,7 +9,7 @@ import click
 from curta_cli import logs
 from curta_cli.database import explained, require_schema
 from curta_cli.environment import option, settings
-from curta_cli.ports import free_port
+from curta_cli.ports import check_certificate, free_port
 
 
 @click.command(short_help="Run one orchestrator.")
@@ -44,6 +44,7 @@ def server(ctx: click.Context, /, **flags: Any) -> None:
     for name in ("admin_token", "agent_token"):
         if 0 < len(getattr(chosen, name)) < 32:
             raise click.UsageError(f"CURTA_{name.upper()} must have at least 32 characters.")
+    check_certificate(chosen.tls_cert, chosen.tls_key)
     logs.configure()
     chosen = dataclasses.replace(chosen, port=free_port(chosen.host, chosen.port))
     import uvloop

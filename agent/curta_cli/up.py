@@ -17,7 +17,7 @@ import click
 from curta_cli import logs
 from curta_cli.environment import data_option, option, settings
 from curta_cli.fleet import Fleet
-from curta_cli.ports import free_port, reachable
+from curta_cli.ports import check_certificate, free_port, reachable
 
 if TYPE_CHECKING:
     from curta_server.embedded import EmbeddedPostgres
@@ -96,6 +96,7 @@ def _run(
     chosen = settings(
         Settings, database_url=database.url, host=host, port=port, admin_token="", agent_token=""
     )
+    check_certificate(chosen.tls_cert, chosen.tls_key)
     migrate(database.url)
     write_private(data / "database.url", database.url)
     files = {"admin": data / "admin.token", "agent": data / "agent.token"}

@@ -15,18 +15,24 @@ OPERATIONS = ("addition", "subtraction", "multiplication", "division")
 Count = Annotated[int, Meta(ge=0, lt=2**53)]
 """An integer that every JSON library reads exactly."""
 
+TaskName = Annotated[str, Meta(max_length=255)]
+"""Opaque to agents. Bounded, so that what is remembered by name is."""
+
+Offer = Annotated[list[str], Meta(max_length=100)]
+"""Names of operations, of which a later version may have more than ours."""
+
 
 class Attempt(Struct, frozen=True, gc=False):
     """One task handed to one agent: the name by which both sides speak of it."""
 
-    task: str
+    task: TaskName
     attempt: Count
 
 
 class Assignment(Struct, frozen=True, gc=False):
     """An attempt and what to compute: `operands` are two wire numbers, `duration_ms` is how long it takes."""
 
-    task: str
+    task: TaskName
     attempt: Count
     operation: str
     operands: tuple[str, str]
@@ -43,7 +49,7 @@ class Fault(Struct, frozen=True, gc=False):
 class Result(Struct, frozen=True, gc=False):
     """What became of an attempt: exactly one of `value` and `error` is set (codec.decode sees to it)."""
 
-    task: str
+    task: TaskName
     attempt: Count
     value: str | UnsetType = UNSET
     error: Fault | UnsetType = UNSET
@@ -57,7 +63,7 @@ class Hello(Struct, frozen=True, tag="hello"):
     name: str
     slots: Annotated[int, Meta(ge=1)]
     held: list[Attempt] = []
-    operations: list[str] | None = None
+    operations: Offer | None = None
     version: str = ""
 
 
@@ -108,7 +114,7 @@ class Drain(Struct, frozen=True, tag="drain"):
     """No more tasks will come; finish what you have."""
 
 
-class Redirect(Struct, frozen=True, tag="redirect"):
+class Redirect(Struct, frozen=True, tag="redirect", omit_defaults=True):
     """Connect to `url` instead; with `retry_after_s` after a random part of it."""
 
     url: str

@@ -15,5 +15,6 @@ The way of the data:
 
 Read `core` first (it decides everything and does nothing), then `dispatcher` (it does what the core says),
 `journal` and `loader` (how results become durable and expressions come back), `agents` and `outbox` (one
-session), `api` (the routes), `leadership` (who may do all this), and `app`, which puts the parts together.
+session), `api` (the routes), `leadership` (who may do all this), `peers` (how the others serve, too), and
+`app`, which puts the parts together.
 """

@@ -1,4 +1,5 @@
-"""The agents' endpoint: `GET /agents/connect`, the handshake, and one session for each connection.
+"""The agents' endpoint: `GET /agents/connect`, the handshake, and one session for each connection. A follower
+sends them to the leader.
 
 A session is two children that end only by raising: a reader that turns frames into events, and the outbox's
 writer. It decides nothing; liveness is the scheduler's, which hears every frame. `Joined` comes first and
@@ -6,38 +7,40 @@ writer. It decides nothing; liveness is the scheduler's, which hears every frame
 """
 
 import asyncio
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from contextlib import AbstractAsyncContextManager, ExitStack, nullcontext
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import structlog
-from msgspec import UNSET
 from quart import Quart, Response, websocket
 
-from curta_server import values
 from curta_server.api import answers
 from curta_server.api.access import AGENTS, allow, secret_of, unauthorized
+from curta_server.api.services import context
 from curta_server.channel import Channel, DirectConnection, PeerGone
-from curta_server.core.events import Answer, Answered, Beaten, Named
+from curta_server.credentials import TokenEnded
 from curta_server.dispatcher import Dispatcher
 from curta_server.errors import Problem, unavailable
+from curta_server.hearing import named, printable, read
 from curta_server.outbox import Outbox, SessionEnded
 from curta_server.roster import Guest
 from curta_server.settings import Settings
-from curta_wire import PROTOCOL, SUBPROTOCOL, numbers
-from curta_wire.codec import ProtocolError, decode_from_agent
-from curta_wire.frames import OPERATIONS, Bye, Heartbeat, Hello, Result, Results
-from curta_wire.offload import Offload, OffloadError
+from curta_wire import PROTOCOL, SUBPROTOCOL
+from curta_wire.codec import ProtocolError, decode_from_agent, encode
+from curta_wire.frames import OPERATIONS, Hello, Redirect
+from curta_wire.offload import Offload
 
 if TYPE_CHECKING:
     from curta_server.api.services import Services
     from curta_server.credentials import Token
+    from curta_server.leading import Leading
 
 log = structlog.get_logger()
 
-NAME_MAX = 200
-RESULTS_PER_EVENT = 1_000
-"""Longer frames become several events, so that a turn of the dispatcher may end between them."""
+_REVOKED = 4001, "the token was revoked"
+
+GO_S = 3.0
+"""So long an agent that was redirected may take to close; then we do."""
 
 
 def register(app: Quart, services: "Services", offload: Offload) -> None:
@@ -47,15 +50,23 @@ def register(app: Quart, services: "Services", offload: Offload) -> None:
 
     @app.websocket("/agents/connect")
     async def connect() -> Any:
-        try:
-            token = await admit(services)
-        except Problem as problem:
-            return answers.problem(problem)
-        try:
-            await websocket.accept(subprotocol=SUBPROTOCOL)
-        except OSError:
-            return None  # gone before it was let in
-        await serve(DirectConnection.of(websocket), token, dispatcher, settings, offload)
+        with ExitStack() as held:
+            try:
+                token = await admit(services)
+                held.enter_context(context().gate.socket(token))
+            except Problem as problem:
+                return answers.problem(problem)
+            try:
+                await websocket.accept(subprotocol=SUBPROTOCOL)
+            except OSError:
+                return None  # gone before it was let in
+            channel = DirectConnection.of(websocket)
+            # Whoever has said hello is ended by the dispatcher, which hands out again what it held.
+            greeting = services.credentials.while_good(token)
+            if services.leading.elsewhere is None:
+                await serve(channel, token, dispatcher, settings, offload, greeting)
+            else:
+                await redirect(channel, services.leading, settings.hello_timeout_s, greeting)
         return None
 
     @app.get("/agents/connect")
@@ -76,10 +87,38 @@ async def admit(services: "Services") -> "Token":
         )
     if SUBPROTOCOL not in websocket.requested_subprotocols:
         raise Problem("malformed", f"Ask for the subprotocol {SUBPROTOCOL}.")
+    if services.leading.elsewhere is not None:
+        return token
     services.dispatcher.leader()
     if len(services.dispatcher.sessions()) >= services.settings.agents_max:
         raise unavailable("So many agents are connected that no more can be served.", 5)
     return token
+
+
+async def redirect(
+    channel: Channel, leading: "Leading", hello_timeout_s: float, greeting: AbstractAsyncContextManager[None]
+) -> None:
+    """Send an agent to the leader: in answer to its hello, as the protocol has it."""
+    try:
+        async with greeting:
+            hello = await receive_hello(channel, hello_timeout_s)
+        check_protocol(hello)
+        leader = leading.elsewhere
+        if leader is not None:
+            log.info("redirecting an agent", agent=hello.agent[:36], to=leader.url)
+            await channel.send(encode(Redirect(leader.url)))
+            async with asyncio.timeout(GO_S):
+                while True:
+                    await channel.receive()
+        await channel.close(1013, "another orchestrator leads; try again")
+    except ProtocolError as error:
+        await channel.close(error.code, error.reason)
+    except TimeoutError:
+        await channel.close(1013, "another orchestrator leads")
+    except TokenEnded:
+        await channel.close(*_REVOKED)
+    except (PeerGone, OSError):
+        pass
 
 
 class Session:
@@ -92,20 +131,33 @@ class Session:
 
 
 async def serve(
-    channel: Channel, token: "Token", dispatcher: Dispatcher, settings: Settings, offload: Offload
+    channel: Channel,
+    token: "Token",
+    dispatcher: Dispatcher,
+    settings: Settings,
+    offload: Offload,
+    greeting: AbstractAsyncContextManager[None] = nullcontext(),  # noqa: B008 (it has no state)
 ) -> None:
-    """Serve one accepted connection until either side is gone; closes it with the code that says why."""
+    """Serve one accepted connection until either side is gone; closes it with the code that says why.
+
+    `greeting` is entered until the agent has said hello, and may raise TokenEnded meanwhile.
+    """
     try:
-        hello = await receive_hello(channel, settings.hello_timeout_s)
+        async with greeting:
+            hello = await receive_hello(channel, settings.hello_timeout_s)
+        held = await named(hello.held)
         guest = introduce(hello, token, dispatcher, settings)
         session = Session(dispatcher.next_number(), guest, settings)
-        dispatcher.join(session, [Named(one.task, one.attempt) for one in hello.held])
+        dispatcher.join(session, held)
     except ProtocolError as error:
         log.warning("an agent was refused", token=token.name, code=error.code, reason=error.reason)
         await channel.close(error.code, error.reason)
         return
     except Problem as problem:
         await channel.close(1013, problem.detail)
+        return
+    except TokenEnded:
+        await channel.close(*_REVOKED)
         return
     except PeerGone:
         return
@@ -138,10 +190,15 @@ async def receive_hello(channel: Channel, timeout_s: float) -> Hello:
     return frame
 
 
-def introduce(hello: Hello, token: "Token", dispatcher: Dispatcher, settings: Settings) -> Guest:
-    """Who the agent is. Raises: ProtocolError where it may not come in."""
+def check_protocol(hello: Hello) -> None:
+    """Raises: ProtocolError where it speaks another protocol than ours."""
     if hello.protocol != PROTOCOL:
         raise ProtocolError(4000, f"this orchestrator speaks protocol {PROTOCOL}, not {hello.protocol}")
+
+
+def introduce(hello: Hello, token: "Token", dispatcher: Dispatcher, settings: Settings) -> Guest:
+    """Who the agent is. Raises: ProtocolError where it may not come in."""
+    check_protocol(hello)
     try:
         agent = str(UUID(hello.agent))
     except ValueError:
@@ -164,76 +221,3 @@ def introduce(hello: Hello, token: "Token", dispatcher: Dispatcher, settings: Se
         version=printable(hello.version),
         connected_us=dispatcher.now_us(),
     )
-
-
-def printable(text: str) -> str:
-    """A name as it can be stored and shown: cut, and without characters that are neither."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:NAME_MAX])
-
-
-async def read(
-    channel: Channel, session: Session, dispatcher: Dispatcher, settings: Settings, offload: Offload
-) -> None:
-    """Turn frames into events until the session ends; after a fault the writer closes, and ends it."""
-    agent, number = session.guest.id, session.number
-    while True:
-        data = await channel.receive()
-        try:
-            frame = decode_from_agent(data)
-        except ProtocolError as error:
-            log.warning("malformed frame", agent=agent, code=error.code, reason=error.reason)
-            session.outbox.close(error.code, error.reason)
-            return
-        match frame:
-            case Results(results):
-                for at in range(0, len(results), RESULTS_PER_EVENT):
-                    some = results[at : at + RESULTS_PER_EVENT]
-                    dispatcher.post(
-                        Answered(agent, number, await judged(some, settings.value_digits_max, offload))
-                    )
-            case Heartbeat(held, seen):
-                named = [Named(one.task, one.attempt) for one in held]
-                dispatcher.post(Beaten(agent, number, named, session.outbox.seen(seen)))
-            case Bye():
-                dispatcher.say_bye(session)
-            case Hello():
-                session.outbox.close(1008, "a second hello")
-                return
-
-
-async def judged(results: list[Result], digits_max: int, checks: Offload) -> Sequence[Answer]:
-    """Results as the scheduler takes them: as they are, where all are numbers of moderate length."""
-    short = min(values.INLINE_DIGITS, digits_max)
-    if all(
-        (value := result.value) is not UNSET and len(value) <= short and numbers.is_number(value)
-        for result in results
-    ):
-        # A result with a value has the shape of an Answer, and an `error` that is not true.
-        return cast("Sequence[Answer]", results)
-    return [await judge(answer_of(result), digits_max, checks) for result in results]
-
-
-def answer_of(result: Result) -> Answer:
-    """A wire result as the scheduler takes it."""
-    if result.value is not UNSET:
-        return Answer(result.task, result.attempt, result.value)
-    assert result.error is not UNSET, "the codec lets no result through that has neither"
-    code, message = printable(result.error.code), printable(result.error.message)
-    return Answer(result.task, result.attempt, None, code or "unnamed", message)
-
-
-async def judge(answer: Answer, digits_max: int, checks: Offload) -> Answer:
-    """The answer, or the failure of an agent whose value is no number, or the result that it is too large."""
-    if answer.value is None:
-        return answer
-    try:
-        fault = await values.fault(answer.value, digits_max, checks)
-    except OffloadError:
-        # Nothing to check it with: believed like any value of an authenticated agent.
-        return answer
-    if fault == "too_large":
-        message = f"a value has at most {digits_max:,} digits"
-        return answer._replace(value=None, error=fault, message=message)
-    if fault is not None:
-        return answer._replace(value=None, error=fault, message="the value is not a number")
-    return answer

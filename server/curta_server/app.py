@@ -7,29 +7,29 @@ order; what each part does is its own.
 import asyncio
 import gc
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from uuid import UUID, uuid4
 
 import structlog
-import uvicorn
-from quart import Quart
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from curta_server import agents, prune, store
+from curta_server import agents, followers, prune, store
 from curta_server.api.factory import create_app
 from curta_server.api.services import Services
+from curta_server.connections import Connections
 from curta_server.credentials import CACHE_S, Credentials
 from curta_server.dispatcher import Dispatcher
 from curta_server.feed import Feed
 from curta_server.intake import Intake
 from curta_server.leadership import Leadership
+from curta_server.listening import HttpServer, configuration
 from curta_server.notices import Notices
-from curta_server.parsing import ProblemProtocol
+from curta_server.peers import Peers, peer_url, trust
 from curta_server.planning import Planning
 from curta_server.pull import PullAgents
+from curta_server.pulse import Pulse
 from curta_server.settings import Settings
-from curta_wire.codec import FRAME_BYTES_MAX
 from curta_wire.offload import Offload
 
 log = structlog.get_logger()
@@ -37,21 +37,10 @@ log = structlog.get_logger()
 RESIGN_S = 1.5
 """Of the 5 s that a stop may take: so long for what has arrived to become durable."""
 
-REQUESTS_S = 1
-"""And so long for requests that are being answered."""
-
 FAREWELL_S = 1.0
-"""And so long to hand over and to take leave of the database, which may hang."""
+"""And so long to take leave of the database, which may hang. Between the two, `listening.REQUESTS_S`."""
 
 WAITING_PLANS = 64
-
-
-class HttpServer(uvicorn.Server):
-    """uvicorn without signal handlers of its own: `serve` is told when to stop."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 async def serve(
@@ -66,18 +55,23 @@ async def serve(
         stop = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    id = uuid4()
-    async with _engines(settings, id) as (engine, journal_engine), _offloads(settings) as (planners, checks):
+    try:
+        tls = trust(settings.peer_ca)
+    except OSError as error:
+        log.error("the orchestrator cannot start", why=str(error))
+        return 1
+    id, url = uuid4(), peer_url(settings)
+    pulse = Pulse(settings.database_url, id=id)
+    async with (
+        _engines(settings, id, pulse) as (engine, journal_engine),
+        _offloads(settings) as (planners, checks),
+    ):
         feed, credentials = Feed(), Credentials(engine)
         notices = Notices(settings.database_url, id=id)
-        url = (
-            settings.public_url
-            or f"{'https' if settings.tls_cert else 'http'}://{settings.host}:{settings.port}"
-        )
         leadership = Leadership(
             settings.database_url,
             id=id,
-            url=settings.peer_url or url,
+            url=url,
             on_term=lambda epoch: dispatcher.lead(epoch),
         )
         dispatcher = Dispatcher(
@@ -87,16 +81,29 @@ async def serve(
             feed=feed,
             offload=checks,
             clock=leadership,
-            peer_url=settings.peer_url or url,
+            peers=lambda: peers.urls(),
         )
+        peers = Peers(
+            id=id,
+            url=url,
+            tls=tls,
+            engine=engine,
+            feed=feed,
+            notices=notices,
+            leadership=leadership,
+            dispatcher=dispatcher,
+        )
+
+        def wake_leader() -> None:
+            dispatcher.wake_loader()  # the leader may be here
+            notices.send("expressions")
+
         intake = Intake(
             engine,
             hold=dispatcher.hold,
             on_stored=dispatcher.stored,
-            on_waiting=lambda: notices.send("expressions"),
+            on_waiting=wake_leader,
         )
-        for topic in ("expressions", "cancelled", "operations"):
-            notices.listen(topic, lambda _: dispatcher.wake_loader())
         pull = PullAgents(dispatcher, engine)
         services = Services(
             settings=settings,
@@ -109,21 +116,33 @@ async def serve(
             planning=Planning(settings, planners),
             checks=checks,
             leadership=leadership,
+            leading=peers.leading,
+            forwarding=peers.forwarding,
         )
         app = create_app(services)
         agents.register(app, services, checks)
-        http = HttpServer(_uvicorn(app, settings))
+        followers.register(app, services)
+        connections = Connections(
+            most=settings.http_connections_max,
+            head_s=settings.header_timeout_s,
+            idle_s=settings.keep_alive_s,
+            stall_s=settings.stall_timeout_s,
+        )
+        http = HttpServer(configuration(app, settings, connections))
         async with asyncio.TaskGroup() as children:
             # What is imported stays: the collector need not look at it each time, which took 30 ms.
             gc.collect()
             gc.freeze()
+            leading = children.create_task(leadership.run(), name="leadership")
             running = [
                 children.create_task(coroutine, name=name)
                 for name, coroutine in (
+                    ("pulse", pulse.run()),
                     ("notices", notices.run()),
-                    ("leadership", leadership.run()),
+                    ("peers", peers.run()),
                     ("intake", intake.run()),
                     ("credentials", credentials.run()),
+                    ("connections", connections.run()),
                     ("revocations", _watch_revocations(dispatcher, credentials)),
                     ("bootstrap", _bootstrap(settings, credentials)),
                     (
@@ -149,7 +168,10 @@ async def serve(
                     await dispatcher.resign()
             except TimeoutError:
                 log.warning("stopping with results that are not durable; the agents keep them")
+            feed.end()
             http.should_exit = True
+            # Handed over now: the next leader need not wait for our last requests to be answered.
+            leading.cancel()
             await asyncio.wait((listening,))
             for child in running:
                 child.cancel()
@@ -158,7 +180,9 @@ async def serve(
 
 
 @asynccontextmanager
-async def _engines(settings: Settings, id: UUID) -> AsyncIterator[tuple[AsyncEngine, AsyncEngine]]:
+async def _engines(
+    settings: Settings, id: UUID, pulse: Pulse
+) -> AsyncIterator[tuple[AsyncEngine, AsyncEngine]]:
     """The pool for REST, and the journal's own connection."""
     # The names end with this process's id: see leadership on ending a leader that hangs.
     engine = store.create_engine(
@@ -166,9 +190,14 @@ async def _engines(settings: Settings, id: UUID) -> AsyncIterator[tuple[AsyncEng
         pool_size=settings.pool_size,
         name=f"curta {id}",
         statement_timeout_s=settings.statement_timeout_s,
+        is_silent=pulse.is_silent,
     )
     journal = store.create_engine(
-        settings.database_url, pool_size=1, name=f"curta journal {id}", statement_timeout_s=10.0
+        settings.database_url,
+        pool_size=1,
+        name=f"curta journal {id}",
+        statement_timeout_s=10.0,
+        is_silent=pulse.is_silent,
     )
     try:
         yield engine, journal
@@ -188,31 +217,6 @@ async def _offloads(settings: Settings) -> AsyncIterator[tuple[Offload, Offload]
     finally:
         planners.close()
         checks.close()
-
-
-def _uvicorn(app: Quart, settings: Settings) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,
-        host=settings.host,
-        port=settings.port,
-        loop="none",
-        http=ProblemProtocol,
-        ws="websockets-sansio",
-        ws_max_size=FRAME_BYTES_MAX,
-        ws_per_message_deflate=False,
-        # Agents have heartbeats of their own, browsers their beats.
-        ws_ping_interval=None,
-        ws_ping_timeout=None,
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        timeout_graceful_shutdown=REQUESTS_S,
-        backlog=4096,
-        ssl_certfile=settings.tls_cert or None,
-        ssl_keyfile=settings.tls_key or None,
-        proxy_headers=bool(settings.trusted_proxies),
-        forwarded_allow_ips=settings.trusted_proxies or None,
-    )
 
 
 async def _announce(

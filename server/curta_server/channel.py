@@ -5,10 +5,19 @@ the server. Quart's own path puts what arrives into a queue without a limit, and
 before each frame that it sends. Tests use anything with the same three methods.
 """
 
-from typing import Any, Protocol, cast
+import time
+from collections.abc import Callable
+from typing import Any, Final, Protocol, cast
 
 from quart import Quart, Websocket
 from quart.asgi import ASGIWebsocketConnection
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+PARTS_EVERY_S: Final = 0.25
+"""So often at most it is told that part of a frame came."""
+
+FRAME_S: Final = 300.0
+"""A frame that is not complete after so long is no sign of life any more: 4 MiB at 14 KB/s."""
 
 
 class PeerGone(Exception):
@@ -22,8 +31,11 @@ class PeerGone(Exception):
 class Channel(Protocol):
     """One connection. `receive` may be cancelled at any time; `send` only on a connection that is given up.
 
-    `receive` raises PeerGone when the connection is over; `send` then says nothing.
+    `receive` raises PeerGone when the connection is over; `send` then says nothing. `on_part` is called now
+    and then while a long frame comes in: it may take longer than silence is borne.
     """
+
+    on_part: Callable[[], None]
 
     async def receive(self) -> str | bytes: ...
 
@@ -33,6 +45,27 @@ class Channel(Protocol):
 
 
 _SCOPE_KEY = "curta.connection"
+_PART = "curta.part"
+
+
+class PartsProtocol(WebSocketsSansIOProtocol):
+    """uvicorn's WebSocket, which hands over whole messages, and beside them says that part of one came."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._told_s = self._begun_s = 0.0
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.read_paused or not self.handshake_complete or self.disconnected:
+            self._begun_s = 0.0  # a frame is complete, or there will be none
+            return
+        now = time.monotonic()
+        if not self._begun_s:
+            self._begun_s = now
+        if now - self._told_s >= PARTS_EVERY_S and now - self._begun_s < FRAME_S:
+            self._told_s = now
+            self.queue.put_nowait(cast(Any, {"type": _PART}))
 
 
 class DirectConnection(ASGIWebsocketConnection):
@@ -44,6 +77,7 @@ class DirectConnection(ASGIWebsocketConnection):
         scope[_SCOPE_KEY] = self
         self._receive: Any = None
         self._send: Any = None
+        self.on_part: Callable[[], None] = _ignore
 
     @classmethod
     def of(cls, websocket: Websocket) -> "DirectConnection":
@@ -56,7 +90,8 @@ class DirectConnection(ASGIWebsocketConnection):
         await self.handle_websocket(self._create_websocket_from_scope(send), send)
 
     async def receive(self) -> str | bytes:
-        event = await self._receive()
+        while (event := await self._receive())["type"] == _PART:
+            self.on_part()
         if event["type"] != "websocket.receive":
             # Nobody is there any more to be told of a close.
             self._closed = True
@@ -72,3 +107,7 @@ class DirectConnection(ASGIWebsocketConnection):
         if not self._closed:
             # A close frame carries at most 123 bytes of reason (RFC 6455, section 5.5).
             await self.close_connection(self._send, code, reason.encode()[:123].decode(errors="ignore"))
+
+
+def _ignore() -> None:
+    """Nobody asked."""

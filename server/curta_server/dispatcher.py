@@ -9,7 +9,7 @@ outbox's. Between two turns everybody may look (`views`), because nobody else ch
 import asyncio
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
@@ -20,52 +20,37 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from curta_server import metrics, store
 from curta_server.core.crew import Run
 from curta_server.core.events import (
-    Answered,
-    Beaten,
     Blocked,
     Commands,
     Drained,
-    DurationSet,
     Event,
-    Final,
     Joined,
     Left,
     Named,
     Removed,
     Stored,
     Ticked,
+    Unsent,
 )  # fmt: skip
-from curta_server.core.execution import Execution
 from curta_server.core.scheduler import Rules, Scheduler
-from curta_server.errors import unavailable
+from curta_server.endings import Endings
+from curta_server.errors import NotLeading, unavailable
 from curta_server.feed import Feed
+from curta_server.inbox import Inbox
 from curta_server.journal import Journal
 from curta_server.link import Link
 from curta_server.loader import Loader
 from curta_server.looking import Looking, operand
 from curta_server.roster import Roster
 from curta_server.settings import Settings
-from curta_wire import numbers
 from curta_wire.frames import OPERATIONS, Assignment, Attempt, Welcome
-from curta_wire.offload import Offload, OffloadClosed, OffloadError, OffloadFull
+from curta_wire.offload import Offload
 
 log = structlog.get_logger()
 
 TICK_S = 0.2
 LATE_S = 0.1
 """A tick that comes later than this extends the leases by as much."""
-
-LARGE_DIGITS = 20_000
-"""Longer values are rendered for people in a child process."""
-
-ENDING_ROWS = 200
-"""An expression's end overtakes the rows of others if so few of its own are not durable yet."""
-
-TURN_WEIGHT = 4_000
-"""Results and held attempts that one turn deals with: about 30 ms."""
-
-RENDER_AGAIN_S = 0.05
-"""So long a value waits when too many are being rendered."""
 
 
 class Clock(Protocol):
@@ -83,7 +68,7 @@ class Term:
     scheduler: Scheduler
     journal: Journal
     loader: Loader
-    tasks: asyncio.TaskGroup
+    endings: Endings
 
 
 class Dispatcher(Looking):
@@ -98,7 +83,7 @@ class Dispatcher(Looking):
         feed: Feed,
         offload: Offload,
         clock: Clock,
-        peer_url: str,
+        peers: Callable[[], Sequence[str]],
     ) -> None:
         self._settings = settings
         self._journal_engine = journal_engine
@@ -106,12 +91,8 @@ class Dispatcher(Looking):
         self._feed = feed
         self._offload = offload
         self._clock = clock
-        self._peer_url = peer_url
-        self._inbox: list[Event] = []
-        self._posted_s = 0.0
-        self._settling: list[tuple[int, asyncio.Future[None]]] = []
-        self._posted = self._handled = 0
-        self._wake = asyncio.Event()
+        self._peers = peers
+        self._inbox = Inbox()
         self._numbers = itertools.count(1)
         self._links: dict[str, Link] = {}
         self._by_number: dict[int, Link] = {}
@@ -149,7 +130,7 @@ class Dispatcher(Looking):
         """Lead for one term, until cancelled. Raises: NotLeading (perhaps in a group) when the term is
         over."""
         settings = self._settings
-        operations, expected = await self._read_the_table()
+        operations, expected = await self._read_the_table(epoch)
         durations = [0] * len(OPERATIONS)
         for row in operations:
             durations[OPERATIONS.index(row.name)] = row.duration_ms
@@ -162,13 +143,13 @@ class Dispatcher(Looking):
             values_bytes=lambda: sum(e.values_bytes for e in scheduler.executions.values()),
         )  # fmt: skip
         self._inbox.clear()
-        self._handled = self._posted
         self._blocked = False
         self._is_resigning = False
         log.info("leading", epoch=epoch, expected_agents=len(expected))
         try:
             async with asyncio.TaskGroup() as tasks:
-                self._term = Term(epoch, scheduler, journal, loader, tasks)
+                endings = Endings(journal, scheduler.executions, self._offload, tasks, self.now_us)
+                self._term = Term(epoch, scheduler, journal, loader, endings)
                 tasks.create_task(self._take_turns(), name="turns")
                 tasks.create_task(self._tick(), name="ticks")
                 tasks.create_task(journal.run(), name="journal")
@@ -176,17 +157,17 @@ class Dispatcher(Looking):
                 tasks.create_task(self.roster.run(), name="roster")
         finally:
             self._term = None
-            self._settle()
+            self._inbox.clear()
             for link in list(self._by_number.values()):
                 link.outbox.close(1012 if self._is_resigning else 1013, "this orchestrator stops leading")
 
-    async def _read_the_table(self) -> tuple[list[store.OperationRow], set[UUID]]:
+    async def _read_the_table(self, epoch: int) -> tuple[list[store.OperationRow], set[UUID]]:
         while True:
             try:
                 async with self._engine.connect() as connection:
                     operations = await store.operations(connection)
                     expected = await store.connected_agents(connection)
-                await self.roster.load()
+                await self.roster.load(epoch)
                 return operations, expected
             except Exception as error:
                 if not store.is_outage(error):
@@ -212,27 +193,19 @@ class Dispatcher(Looking):
     def post(self, event: Event) -> None:
         """Something happened; it is dealt with in the next turn. Never waits. Without a term nobody needs to
         know: the next one begins with what the table says and with who says hello."""
-        if self._term is None:
-            return
-        if not self._inbox:
-            self._posted_s = time.perf_counter()
-            self._wake.set()
-        self._inbox.append(event)
-        self._posted += 1
+        if self._term is not None:
+            self._inbox.post(event)
 
     async def settled(self) -> None:
         """Return when everything posted before has been dealt with (or the term is over)."""
         if self._term is not None:
-            done = asyncio.get_running_loop().create_future()
-            self._settling.append((self._posted, done))
-            self._wake.set()
-            await done
+            await self._inbox.settled()
 
     def next_number(self) -> int:
         """The number of a new session: later ones are greater."""
         return next(self._numbers)
 
-    def join(self, link: Link, held: Sequence[Named]) -> None:
+    def join(self, link: Link, held: Collection[Named]) -> None:
         """A session begins. Raises: Problem 503 where this orchestrator does not lead."""
         self.leader()
         guest = link.guest
@@ -279,12 +252,13 @@ class Dispatcher(Looking):
 
     def set_duration(self, operation: str, duration_ms: int) -> None:
         """The operation's duration was changed in the table."""
-        self.post(DurationSet(OPERATIONS.index(operation), duration_ms))
+        if self._term is not None:
+            self._term.loader.set_duration(OPERATIONS.index(operation), duration_ms)
 
     async def drain(self, agent: str) -> bool:
         """No new tasks for the agent, also when it comes back. False: no such agent."""
         self.leader()
-        if not await self.roster.drain(agent):
+        if not await self._written(self.roster.drain(agent)):
             return False
         self.post(Drained(agent))
         return True
@@ -293,10 +267,18 @@ class Dispatcher(Looking):
         """Disconnect the agent, hand its tasks out again, and keep it out for a while. False: no such
         agent."""
         self.leader()
-        if not await self.roster.remove(agent):
+        if not await self._written(self.roster.remove(agent)):
             return False
         self.post(Removed(agent))
         return True
+
+    async def _written(self, change: Awaitable[bool]) -> bool:
+        """What a change of the roster comes to. Raises: Problem 503 where another term has begun meanwhile:
+        its leader has read the table already, and is to be told itself."""
+        try:
+            return await change
+        except NotLeading:
+            raise unavailable("the leader changed just now; try again") from None
 
     def revoke(self, agent: str) -> None:
         """The agent's token is no longer valid."""
@@ -323,60 +305,32 @@ class Dispatcher(Looking):
 
     async def _take_turns(self) -> None:
         assert self._term is not None
-        scheduler, journal = self._term.scheduler, self._term.journal
+        scheduler, journal, inbox = self._term.scheduler, self._term.journal, self._inbox
         again = False
         while True:
             if not again:
-                await self._wake.wait()
+                await inbox.something()
             else:
                 await asyncio.sleep(0)
-            self._wake.clear()
-            events = self._next_events()
-            self._handled += len(events)
-            posted_s = self._posted_s
+            posted_s = inbox.posted_s
+            events = inbox.take()
             blocked = journal.is_full or self._is_resigning
             if blocked != self._blocked:
                 self._blocked = blocked
                 events.append(Blocked(blocked))
             commands = scheduler.handle(events, time.monotonic())
             self._perform(commands)
-            again = commands.again or bool(self._inbox)
-            self._settle()
+            again = commands.again or bool(inbox)
+            inbox.settle()
             if events:
                 metrics.dispatch_seconds.observe(time.perf_counter() - posted_s)
-
-    def _next_events(self) -> list[Event]:
-        """What has gathered, up to TURN_WEIGHT."""
-        weight = 0
-        for place, event in enumerate(self._inbox):
-            kind = type(event)
-            if kind is Answered:
-                weight += len(event.answers)  # type: ignore[union-attr]
-            elif kind is Beaten:
-                weight += len(event.held)  # type: ignore[union-attr]
-            else:
-                weight += 1
-            if weight > TURN_WEIGHT and place:
-                events, self._inbox = self._inbox[:place], self._inbox[place:]
-                return events
-        events, self._inbox = self._inbox, []
-        return events
-
-    def _settle(self) -> None:
-        """Wake those whose events have been dealt with; everybody, where there is no term any more."""
-        if self._settling:
-            reached = self._handled if self._term is not None else self._posted
-            for target, done in self._settling:
-                if target <= reached and not done.done():
-                    done.set_result(None)
-            self._settling = [(target, done) for target, done in self._settling if target > reached]
 
     def _perform(self, commands: Commands) -> None:
         """Do what the scheduler decided. Only puts things where others take them: nothing here waits."""
         assert self._term is not None
         links = self._links
         if commands.journal or commands.finals:
-            self._write(commands)
+            self._term.endings.write(commands.journal, commands.finals)
         for closed in commands.closes:
             link = self._by_number.get(closed.session)
             if link is not None:
@@ -391,7 +345,9 @@ class Dispatcher(Looking):
                 links[agent].outbox.drain()
         for agent, attempts in commands.cancels.items():
             if agent in links:
-                links[agent].outbox.cancel(attempts)
+                unsent = links[agent].outbox.cancel(attempts)
+                if unsent:
+                    self.post(Unsent(agent, links[agent].number, unsent))
         for agent, runs in commands.pushes.items():
             if agent in links:
                 links[agent].outbox.push([self.assignment(run) for run in runs])
@@ -406,6 +362,9 @@ class Dispatcher(Looking):
             self._feed.publish_final(expression)
         for agent in commands.lost:
             self.roster.left(agent)
+            link = links.get(agent)
+            if link is not None and link.guest.pulls:
+                self.leave(link)  # no connection will end for it
         if commands.unknown:
             self._term.loader.look_up(commands.unknown)
 
@@ -417,7 +376,7 @@ class Dispatcher(Looking):
             lease_s=settings.lease_s,
             keep=[Attempt(*one) for one in keep],
             drop=[Attempt(*one) for one in drop],
-            peers=[self._peer_url],
+            peers=list(self._peers()),
         )
 
     def assignment(self, run: Run) -> Assignment:
@@ -430,74 +389,6 @@ class Dispatcher(Looking):
             OPERATIONS[plan.operations[task]],
             (operand(execution, plan.left[task]), operand(execution, plan.right[task])),
             run.duration_ms,
-        )
-
-    # --- results become durable -------------------------------------------------------------------
-
-    def _write(self, commands: Commands) -> None:
-        """Give rows and ends to the journal; a value that takes long to render goes there when it is
-        rendered."""
-        assert self._term is not None
-        journal = self._term.journal
-        runs = commands.journal
-        finals: list[store.Final] = []
-        ending: dict[Execution, store.Final] = {}
-        for final in commands.finals:
-            execution = self._term.scheduler.executions.get(final.expression)
-            if execution is None:
-                continue  # cancelled in the same turn: the table has its end
-            if final.value is not None and len(final.value) > LARGE_DIGITS:
-                own = [run for run in runs if run.execution is execution and run.task == execution.root]
-                runs = [run for run in runs if run not in own]
-                self._term.tasks.create_task(self._render_and_write(own, execution, final))
-            else:
-                rendered = numbers.decimal(final.value) if final.value is not None else (None, None)
-                end = self._final(execution, final, rendered)
-                if len(execution.uncommitted) <= ENDING_ROWS:
-                    ending[execution] = end
-                else:
-                    finals.append(end)
-        if ending:
-            runs = [run for run in runs if run.execution not in ending]
-            own = [run for execution in ending for run in execution.uncommitted.values()]
-            journal.append_ends(own, list(ending.values()))
-        if runs or finals:
-            journal.append(runs, finals)
-
-    async def _render_and_write(self, runs: list[Run], execution: Execution, final: Final) -> None:
-        assert self._term is not None and final.value is not None
-        while True:
-            try:
-                rendered = await self._offload.run(numbers.decimal, final.value)
-                break
-            except OffloadFull:
-                await asyncio.sleep(RENDER_AGAIN_S)
-            except OffloadClosed:
-                return  # the process stops; the agent keeps the result
-            except OffloadError:
-                # No child survives it, or none can be started: slowly, but the expression ends.
-                rendered = await asyncio.to_thread(numbers.decimal, final.value)
-                break
-        self._term.journal.append(runs, [self._final(execution, final, rendered)])
-
-    def _final(
-        self, execution: Execution, final: Final, rendered: tuple[str | None, str | None]
-    ) -> store.Final:
-        assert self._term is not None
-        error = final.error
-        uncommitted = len(execution.uncommitted)
-        return store.Final(
-            id=UUID(execution.id),
-            status="done" if error is None else "failed",
-            tasks_done=len(execution.plan) if error is None else execution.committed + uncommitted,
-            finished_us=self.now_us(),
-            started_us=self._term.journal.started_us(execution.id),
-            value=final.value,
-            result=rendered[0],
-            exact=rendered[1],
-            error_code=error.code if error is not None else None,
-            error_message=error.message if error is not None else None,
-            error_task=error.task if error is not None else None,
         )
 
     def _stored(self, runs: Sequence[Run], ended: Sequence[str]) -> None:

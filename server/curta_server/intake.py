@@ -36,6 +36,10 @@ RETRY_S = 3.0
 503."""
 
 
+SETTLE_S = 1.0
+"""How often it is tried to find out about submissions whose outcome is not known."""
+
+
 def new_id() -> UUID:
     """A UUIDv7: ordered by time, and strictly within this process.
 
@@ -120,7 +124,7 @@ class Intake:
         group: list[_Submission] = []
         try:
             while True:
-                await self._wake.wait()
+                await self._woken()
                 self._wake.clear()
                 while self._waiting:
                     group = self._next_group()
@@ -130,6 +134,23 @@ class Intake:
             for submission in (*group, *self._waiting):
                 _fail(submission, errors.unavailable("The server is stopping."))
             self._waiting.clear()
+
+    async def _woken(self) -> None:
+        """Return when something was submitted; settle meanwhile what is unknown."""
+        while self._unsettled:
+            try:
+                async with asyncio.timeout(SETTLE_S):
+                    await self._wake.wait()
+                    return
+            except TimeoutError:
+                pass
+            try:
+                async with self._single.connect() as connection:
+                    await self._settle(connection)
+            except Exception as error:
+                if not store.is_outage(error):
+                    raise
+        await self._wake.wait()
 
     def _next_group(self) -> list[_Submission]:
         drafts = size = taken = 0
@@ -166,9 +187,9 @@ class Intake:
                     self._unsettled |= {
                         draft.id: epoch for draft, epoch in zip(drafts, epochs, strict=True) if epoch
                     }
-                    log.warning("submissions are refused, the database is away: %s", error)
+                    log.warning("submissions are refused: %r", error)
                     for submission in group:
-                        _fail(submission, errors.unavailable("The database is away."))
+                        _fail(submission, errors.unavailable(store.outage_sentence(error)))
                 elif len(group) > 1:
                     # Somebody's data is not accepted: it must not fail its neighbours.
                     for submission in group:
@@ -176,7 +197,7 @@ class Intake:
                 else:
                     _fail(group[0], error)
                 return
-        self._hand_over(drafts, insertions)
+        self._hand_over(drafts, epochs, insertions)
         place = 0
         for submission in group:
             count = len(submission.drafts)
@@ -184,12 +205,15 @@ class Intake:
                 submission.outcome.set_result(insertions[place : place + count])
             place += count
 
-    def _hand_over(self, drafts: Sequence[Draft], insertions: Sequence[Insertion]) -> None:
+    def _hand_over(
+        self, drafts: Sequence[Draft], epochs: Sequence[int], insertions: Sequence[Insertion]
+    ) -> None:
         held: dict[int, list[Draft]] = {}
         is_waiting = False
-        for draft, insertion in zip(drafts, insertions, strict=True):
+        for draft, epoch, insertion in zip(drafts, epochs, insertions, strict=True):
             if isinstance(insertion, Stored) and draft.value is None:
-                if insertion.epoch:
+                # Stored by a try whose outcome was not known, it may be another term's by now.
+                if epoch and insertion.epoch == epoch:
                     held.setdefault(insertion.epoch, []).append(draft)
                 else:
                     is_waiting = True

@@ -82,6 +82,8 @@ class Journal:
         self._idle.set()
         self.backlog = 0
         self._backlog_bytes = 0
+        self._pending_since: float | None = None
+        metrics.journal_pending_seconds.set_function(self._pending_s)
 
     @property
     def is_full(self) -> bool:
@@ -224,6 +226,15 @@ class Journal:
         self, columns: store.JournalColumns, finals: Sequence[store.Final], started: dict[str, int]
     ) -> list[str]:
         """Repeat until the batch is durable; which of the expressions are final by now."""
+        self._pending_since = time.monotonic()
+        try:
+            return await self._repeat(columns, finals, started)
+        finally:
+            self._pending_since = None
+
+    async def _repeat(
+        self, columns: store.JournalColumns, finals: Sequence[store.Final], started: dict[str, int]
+    ) -> list[str]:
         backoff_s = 0.05
         while True:
             try:
@@ -256,6 +267,9 @@ class Journal:
                 log.warning("the journal waits for the database", error=repr(error), rows=len(columns))
                 await asyncio.sleep(random.uniform(0, backoff_s))
                 backoff_s = min(BACKOFF_MAX_S, backoff_s * 2)
+
+    def _pending_s(self) -> float:
+        return 0.0 if self._pending_since is None else time.monotonic() - self._pending_since
 
 
 def _bytes(runs: Sequence[Run]) -> int:

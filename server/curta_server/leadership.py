@@ -1,8 +1,9 @@
 """Who leads: a session-level advisory lock on a connection of its own, and a row with term, leader and beat.
 
 The lock decides who may begin a term, the row's epoch fences every write of a term that is over, and the beat
-tells a leader that hangs from one that works. Run by `app` for the life of the process; knows nothing of what
-a leader does.
+tells a leader that hangs from one that works. The row also says where the leader is reached, and the term's
+secret, by which it knows the other orchestrators. Run by `app` for the life of the process; knows nothing of
+what a leader does.
 
     free at the start of this process ──────────────┐
     freed by a leader that stopped in good order ───┤
@@ -14,9 +15,10 @@ a leader does.
 import asyncio
 import contextlib
 import logging
+import secrets
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -52,7 +54,7 @@ _HOLDERS = f"""
 """
 
 _LOOK = f"""
-    SELECT epoch, leader, url, extract(epoch FROM clock_timestamp() - beat)::float8 AS age_s,
+    SELECT epoch, leader, url, secret, extract(epoch FROM clock_timestamp() - beat)::float8 AS age_s,
            (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS clock_us,
            NOT EXISTS ({_HOLDERS}) AS is_free
     FROM leadership WHERE id = 1
@@ -73,7 +75,8 @@ _TRY_LOCK = f"SELECT pg_try_advisory_lock({_LOCK})"
 _LOCK_ROW = "SELECT epoch, leader FROM leadership WHERE id = 1 FOR UPDATE"
 
 _BEGIN_TERM = """
-    UPDATE leadership SET epoch = epoch + 1, leader = $1, url = $2, beat = clock_timestamp()
+    UPDATE leadership
+    SET epoch = epoch + 1, leader = $1, url = $2, secret = $3, beat = clock_timestamp()
     WHERE id = 1 RETURNING epoch, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS clock_us
 """
 
@@ -82,7 +85,9 @@ _BEAT = """
     RETURNING (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
 """
 
-_RESIGN = "UPDATE leadership SET leader = NULL, url = NULL, beat = NULL WHERE id = 1 AND epoch = $1"
+_RESIGN = """
+    UPDATE leadership SET leader = NULL, url = NULL, secret = NULL, beat = NULL WHERE id = 1 AND epoch = $1
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +97,8 @@ class Leader:
     epoch: int
     id: UUID
     url: str
+    secret: str = field(default="", repr=False, compare=False)
+    """What the other orchestrators show it in this term. Never in a log."""
 
 
 class Leadership:
@@ -117,8 +124,35 @@ class Leadership:
         self._epoch = 0
         self._trusted_until = 0.0
         self._offset_s = 0.0
-        self.leader: Leader | None = None
+        self._leader: Leader | None = None
+        self._changed = asyncio.Event()
+
+    @property
+    def id(self) -> UUID:
+        """This process."""
+        return self._id
+
+    @property
+    def leader(self) -> Leader | None:
         """Who leads, this process included; None while nobody is known to."""
+        return self._leader
+
+    @property
+    def other(self) -> Leader | None:
+        """Who leads, where it is another process; None also while nobody is known to."""
+        return None if self._leader is None or self._leader.id == self._id else self._leader
+
+    def _see(self, leader: Leader | None) -> None:
+        if leader != self._leader:
+            self._leader = leader
+            self._changed.set()
+            self._changed = asyncio.Event()
+
+    async def other_than(self, leader: Leader | None) -> Leader | None:
+        """Who leads, as soon as it is somebody else than `leader`, or the same in another term."""
+        while self._leader == leader:
+            await self._changed.wait()
+        return self._leader
 
     @property
     def epoch(self) -> int:
@@ -162,9 +196,7 @@ class Leadership:
                 row = await connection.fetchrow(_LOOK)
                 assert row is not None
                 self._measure(looked_at, row["clock_us"])
-                self.leader = (
-                    None if row["leader"] is None else Leader(row["epoch"], row["leader"], row["url"] or "")
-                )
+                self._see(_leader_of(row))
                 if seen != (now_seen := (row["epoch"], row["leader"], row["is_free"])):
                     seen, unchanged_since = now_seen, looked_at
                 # A holder that has not beaten yet is just beginning its term, or hangs in doing so.
@@ -187,19 +219,20 @@ class Leadership:
                 if not store.is_outage(error):
                     raise
                 await self._disconnect()
-                self.leader = None
+                self._see(None)
                 log.debug("the database is away: %s", error)
             await asyncio.sleep(POLL_S)
 
     async def _begin_term(self, connection: "Connection") -> None:
+        secret = secrets.token_urlsafe(32)
         sent = time.monotonic()
         async with connection.transaction():
             await connection.execute(_LOCK_ROW)
-            row = await connection.fetchrow(_BEGIN_TERM, self._id, self._url)
+            row = await connection.fetchrow(_BEGIN_TERM, self._id, self._url, secret)
         assert row is not None
         self._measure(sent, row["clock_us"])
         self._epoch, self._trusted_until = row["epoch"], sent + TRUST_S
-        self.leader = Leader(self._epoch, self._id, self._url)
+        self._see(Leader(self._epoch, self._id, self._url, secret))
         log.info("leading term %s", self._epoch)
 
     async def _lead(self) -> None:
@@ -268,7 +301,8 @@ class Leadership:
     async def _resign(self) -> None:
         connection, self._connection = self._connection, None
         epoch = self.leader.epoch if self.leader is not None and self.leader.id == self._id else 0
-        self._epoch, self.leader = 0, None
+        self._epoch = 0
+        self._see(None)
         if connection is None:
             return
         # So that a follower need not wait for the beat to grow old. What fails here is made up for by
@@ -285,6 +319,12 @@ class Leadership:
 
     def _measure(self, sent: float, clock_us: int) -> None:
         self._offset_s = clock_us / 1_000_000 - (sent + time.monotonic()) / 2
+
+
+def _leader_of(row: "asyncpg.Record") -> Leader | None:
+    if row["leader"] is None:
+        return None
+    return Leader(row["epoch"], row["leader"], row["url"] or "", row["secret"] or "")
 
 
 async def _close(connection: "Connection") -> None:

@@ -15,7 +15,8 @@ class Mouth(Protocol):
 
     def push(self, assignments: Sequence[Assignment]) -> None: ...
 
-    def cancel(self, attempts: Sequence[Named]) -> None: ...
+    def cancel(self, attempts: Sequence[Named]) -> Sequence[Named]:
+        """Gives those that were not sent yet, and never will be."""
 
     def ack(self, attempts: Sequence[tuple[str, int]], *, at_once: bool = False) -> None: ...
 

@@ -19,8 +19,8 @@ from curta_server import store
 from curta_server.core.events import Absent, Cancelled, DurationSet, Event, Loaded
 from curta_server.core.execution import Execution
 from curta_server.core.plan import Plan
+from curta_server.repair import repair
 from curta_server.settings import Settings
-from curta_wire.frames import OPERATIONS
 
 log = structlog.get_logger()
 
@@ -32,6 +32,22 @@ LARGE_PLAN_BYTES = 64 * 1024
 
 MEASURE_S = 0.1
 """The values in memory are summed up at most so often."""
+
+RESERVED = 10
+"""One part in so many of what may be loaded is kept for users who have nothing loaded: who fills the memory
+with work for days must not keep somebody's `2+2` out of it."""
+
+REFILL = 20
+"""So large a part of the expressions in memory has to end before others take their places."""
+
+CLAIM_ROWS = 200
+"""Of one claim: somebody's `2+2` may be waiting for the next one."""
+
+CLAIM_SLICE = 20
+"""Claimed expressions that come into memory before the event loop goes on: some milliseconds."""
+
+ENDED_MAX = 50_000
+"""So many that left memory are remembered: more than end while an answer of the database is under way."""
 
 FRESH_SLICE = 500
 """New expressions that come into memory before the event loop goes on."""
@@ -67,11 +83,17 @@ class Loader:
         self._loaded: dict[str, tuple[str, int]] = {}
         self._tasks_by_owner: dict[str, int] = {}
         self._tasks = 0
+        self._ended: dict[str, None] = {}
+        """The latest that left memory: final in the table, though an answer that was under way when they
+        ended may still call them ours."""
         self._may_wait = True
         """Whether something may wait in the table; then new expressions queue behind it."""
         self._unknown: set[str] = set()
         self._cancelled: set[str] = set()
         self._wake = asyncio.Event()
+        self._has_caught_up = False
+        """Until the table was found empty, what comes from it may have been handed out just before the last
+        term ended, too late for its status to say so: it waits for the agents like what ran."""
 
     def wake(self) -> None:
         """Something new may be in the table, or there is room again."""
@@ -84,10 +106,14 @@ class Loader:
         settings = self._settings
         loaded = len(self._loaded) + self._promised
         tasks = self._tasks + self._promised_tasks + draft.tasks
+        tasks_max, expressions_max = settings.loaded_tasks_max, settings.loaded_expressions_max
+        if draft.owner in self._tasks_by_owner:
+            tasks_max -= tasks_max // RESERVED
+            expressions_max -= expressions_max // RESERVED
         if (
-            (tasks <= settings.loaded_tasks_max or not loaded)
+            (tasks <= tasks_max or not loaded)
             and not self._may_wait
-            and loaded < settings.loaded_expressions_max
+            and loaded < expressions_max
             and not self._has_too_many_values()
         ):
             if not self._promised:
@@ -112,7 +138,7 @@ class Loader:
         """These are in the table under this epoch."""
         for draft in drafts:
             id = str(draft.id)
-            if id not in self._loaded:
+            if not self._had(id):
                 self._count(id, draft.owner, draft.tasks)
                 self._fresh[id] = draft
         self._load_fresh()
@@ -131,14 +157,27 @@ class Loader:
         self._tasks_by_owner[owner] = self._tasks_by_owner.get(owner, 0) + tasks
 
     def dropped(self, expression: str) -> None:
-        """The expression left memory: there is room."""
+        """The expression left memory, for it is final: there is room."""
+        self._ended[expression] = None
+        if len(self._ended) > ENDED_MAX:
+            del self._ended[next(iter(self._ended))]
         owner, tasks = self._loaded.pop(expression)
         self._tasks -= tasks
         self._tasks_by_owner[owner] -= tasks
         if not self._tasks_by_owner[owner]:
             del self._tasks_by_owner[owner]
-        if self._may_wait:
+        if self._may_wait and self._has_room_for_some():
             self._wake.set()
+
+    def _had(self, expression: str) -> bool:
+        """Whether this term has loaded the expression, or is done with it."""
+        return expression in self._loaded or expression in self._ended
+
+    def _has_room_for_some(self) -> bool:
+        """Whether asking the table is worth its while: not for each of a thousand that end in a second. Who
+        has nothing loaded comes with a notice, or is found by the poll."""
+        limit = self._settings.loaded_expressions_max
+        return limit - limit // RESERVED - len(self._loaded) >= limit // REFILL
 
     def cancelled(self, expression: str) -> None:
         """Its final status is in the table; it may be on its way into memory."""
@@ -146,6 +185,12 @@ class Loader:
         if self._fresh.pop(expression, None) is not None:
             self.dropped(expression)
         self._post(Cancelled(expression))
+
+    def set_duration(self, operation: int, duration_ms: int) -> None:
+        """What the table says of an operation; the last word, until the poll finds another."""
+        if self._durations[operation] != duration_ms:
+            self._durations[operation] = duration_ms
+            self._post(DurationSet(operation, duration_ms))
 
     def look_up(self, expressions: Iterable[str]) -> None:
         """Agents hold tasks of these; say `Absent` of those that are final or were never there."""
@@ -199,6 +244,7 @@ class Loader:
         """Claim what there is room for; whether to ask again at once."""
         settings = self._settings
         room = settings.loaded_expressions_max - len(self._loaded)
+        reserved = settings.loaded_expressions_max // RESERVED
         if room <= 0 or (self._loaded and self._has_too_many_values()):
             return False
         self._cancelled.clear()
@@ -207,28 +253,36 @@ class Loader:
                 connection,
                 self._epoch,
                 tasks_budget=max(0, settings.loaded_tasks_max - self._tasks),
-                expressions_budget=min(room, 1000),
+                expressions_budget=min(room, CLAIM_ROWS),
                 loaded_by_owner=self._tasks_by_owner,
+                reserved_tasks=settings.loaded_tasks_max // RESERVED,
+                reserved_expressions=max(0, min(room, CLAIM_ROWS) - room + reserved),
             )
-        for row in rows:
+        for place, row in enumerate(rows, 1):
             await self._recover(row)
+            if not place % CLAIM_SLICE:
+                await asyncio.sleep(0)
         if not rows:
+            self._has_caught_up = True
             async with self._engine.connect() as connection:
                 self._may_wait = await store.any_waiting(connection)
         return bool(rows)
 
     async def _recover(self, row: store.ClaimedRow) -> None:
         id = str(row.id)
-        if id in self._loaded:
+        if self._had(id):
             return
+        size = row.tasks
         try:
             if len(row.plan) > LARGE_PLAN_BYTES:
                 plan = await asyncio.to_thread(Plan.decode, row.plan, row.text)
             else:
                 plan = Plan.decode(row.plan, row.text)
         except ValueError as error:
-            log.error("a stored plan cannot be read; its expression waits", expression=id, error=str(error))
-            return
+            repaired = await repair(self._engine, self._epoch, row, error, now_us=self._clock_us())
+            if repaired is None:
+                return
+            plan, size = repaired, len(repaired)
         ran = row.status == "running"
         execution = Execution(id, plan, row.durations, recovered=ran)
         if ran:
@@ -236,9 +290,9 @@ class Loader:
                 async for tasks, values in store.journal_of(connection, row.id):
                     execution.fold(zip(tasks, values, strict=True))
                     await asyncio.sleep(0)
-        if id not in self._cancelled and id not in self._loaded:
-            self._count(id, row.owner, row.tasks)
-            self._post(Loaded(execution, row.owner, ran))
+        if id not in self._cancelled and not self._had(id):
+            self._count(id, row.owner, size)
+            self._post(Loaded(execution, row.owner, ran or not self._has_caught_up))
 
     async def _answer_unknown(self) -> None:
         unknown = {expression for expression in self._unknown if expression not in self._loaded}
@@ -270,9 +324,7 @@ class Loader:
             if str(id) in self._loaded:
                 self.cancelled(str(id))
         for operation, row in enumerate(operations):
-            if self._durations[operation] != row.duration_ms:
-                self._durations[operation] = row.duration_ms
-                self._post(DurationSet(OPERATIONS.index(row.name), row.duration_ms))
+            self.set_duration(operation, row.duration_ms)
         return now_us
 
 

@@ -3,6 +3,7 @@
 Nothing here changes anything or waits, so it may be called between any two turns.
 """
 
+import itertools
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -31,20 +32,36 @@ _SHOWN = {
 """A value that is not durable yet is not shown: persist, then tell."""
 
 
+LONG_DIGITS = 1_000
+
+STATS_FRESH_S = 1.0
+"""Figures are summed up over all expressions and agents at most so often: anybody may ask for them."""
+
+
 def operand(execution: Execution, reference: int) -> str:
     """A wire number: a task's value, or a literal of the text, with the reference's sign."""
     if reference >= 0:
         value = execution.values[reference >> 1]
         assert value is not None, "an operand is kept until its users are committed"
-        return numbers.negate(value) if reference & 1 else value
+        return _negated(execution, reference >> 1, value) if reference & 1 else value
     value = numbers.from_literal(execution.plan.literal(reference))
     return numbers.negate(value) if ~reference & 1 else value
+
+
+def _negated(execution: Execution, task: int, value: str) -> str:
+    """The value with the other sign. A long one is made once: thousands of tasks may use it."""
+    if len(value) < LONG_DIGITS:
+        return numbers.negate(value)
+    if task not in execution.negated:
+        execution.negated[task] = numbers.negate(value)
+    return execution.negated[task]
 
 
 class Looking(ABC):
     """What may be asked of a dispatcher. While it does not lead it knows nothing: None, or empty."""
 
     roster: "Roster"
+    _stats: tuple[float, Stats] | None = None
 
     @property
     @abstractmethod
@@ -99,10 +116,19 @@ class Looking(ABC):
         )
 
     def agents(self) -> list[AgentView]:
-        """Connected, draining and recently lost agents, with what they compute."""
+        """Connected, draining and recently lost agents. What each computes is asked for by itself (`runs`):
+        all of it together would be too much at once."""
         if self.term is None:
             return []
         return [self._agent(agent) for agent in self.term.scheduler.crew.agents.values()]
+
+    def runs(self, agent: str, most: int) -> list[RunView]:
+        """What the agent computes now, at most so many of its tasks."""
+        found = self.term.scheduler.crew.agents.get(agent) if self.term is not None else None
+        if found is None:
+            return []
+        running = (run for run in found.runs.values() if not run.given_up)
+        return [self._run(run) for run in itertools.islice(running, most)]
 
     def _agent(self, agent: Agent) -> AgentView:
         assert self.term is not None
@@ -118,7 +144,7 @@ class Looking(ABC):
             status=status,
             connected_at_us=guest.connected_us if guest is not None else 0,
             last_seen_s=max(0.0, self.term.scheduler.crew.lease_time_at(time.monotonic()) - agent.heard_s),
-            tasks=[self._run(run) for run in agent.runs.values() if not run.given_up],
+            running=sum(not run.given_up for run in agent.runs.values()),
         )
 
     def _run(self, run: Run) -> RunView:
@@ -141,7 +167,17 @@ class Looking(ABC):
         return operand(execution, reference)
 
     def stats(self) -> Stats:
-        """Figures of this moment, for the metrics."""
+        """Figures for the metrics, at most STATS_FRESH_S old."""
+        now = time.monotonic()
+        if (
+            self._stats is None
+            or now - self._stats[0] > STATS_FRESH_S
+            or self._stats[1].leading != self.leading
+        ):
+            self._stats = now, self._sum_up()
+        return self._stats[1]
+
+    def _sum_up(self) -> Stats:
         tasks: Counter[str] = Counter(dict.fromkeys(("waiting", "ready", "running", "done"), 0))
         agents: Counter[str] = Counter(dict.fromkeys(("connected", "draining", "lost"), 0))
         if self.term is None:

@@ -8,7 +8,14 @@ waits.
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -39,6 +46,14 @@ journal_commit_seconds: Final = Histogram(
     buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),
     registry=registry,
 )
+journal_pending_seconds: Final = Gauge(
+    "curta_journal_pending_seconds",
+    "How long the journal has been trying to commit what it is committing; 0 when nothing waits.",
+    registry=registry,
+)
+database_reachable: Final = Gauge(
+    "curta_database_reachable", "Whether the database answered when it was asked last.", registry=registry
+)
 dispatch_seconds: Final = Histogram(
     "curta_dispatch_seconds",
     "Time from a task being ready to its being handed to an agent, where a slot was free.",
@@ -60,6 +75,31 @@ http_request_seconds: Final = Histogram(
     ["route", "method"],
     buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 60),
     registry=registry,
+)
+followers: Final = Gauge(
+    "curta_followers", "Orchestrators that follow this one, which leads.", registry=registry
+)
+leader_connected: Final = Gauge(
+    "curta_leader_connected", "Whether this orchestrator follows a leader and hears it.", registry=registry
+)
+forwarded_requests: Final = Counter(
+    "curta_forwarded_requests",
+    "Requests that were passed on to the leader, by whether it answered.",
+    ["outcome"],
+    registry=registry,
+)
+
+http_refusals: Final = Counter(
+    "curta_http_refusals", "What was refused before it was a request.", ["code"], registry=registry
+)
+ended_connections: Final = Counter(
+    "curta_connections_ended",
+    "Connections that were ended by us, by what they were too slow in, or because there were too many.",
+    ["why"],
+    registry=registry,
+)
+limited: Final = Counter(
+    "curta_limited", "Requests that were told to come back later.", ["limit"], registry=registry
 )
 
 

@@ -71,9 +71,28 @@ class Outbox:
         self._push_sizes.append(len(assignments))
         self._wake.set()
 
-    def cancel(self, attempts: Sequence[Named]) -> None:
-        for at in range(0, len(attempts), ATTEMPTS_PER_FRAME):
-            self._notice(Cancel([Attempt(*one) for one in attempts[at : at + ATTEMPTS_PER_FRAME]]))
+    def cancel(self, attempts: Sequence[Named]) -> list[Named]:
+        """Follows before any task; what still waits here is not sent at all, and returned."""
+        unsent = self._take_back(set(attempts)) if self._tasks else {}
+        sent = [Attempt(*one) for one in attempts if one not in unsent]
+        for at in range(0, len(sent), ATTEMPTS_PER_FRAME):
+            self._notice(Cancel(sent[at : at + ATTEMPTS_PER_FRAME]))
+        return list(unsent)
+
+    def _take_back(self, attempts: set[Named]) -> dict[Named, None]:
+        """Drop these where they wait; gives those that did."""
+        waiting = (Named(task.task, task.attempt) for task in self._tasks)
+        found = {one: None for one in waiting if one in attempts}
+        if found:
+            tasks, sizes = self._tasks, self._push_sizes
+            self._tasks, self._push_sizes = deque(), deque()
+            for size in sizes:
+                push = [tasks.popleft() for _ in range(size)]
+                left = [task for task in push if (task.task, task.attempt) not in found]
+                self._tasks.extend(left)
+                self._push_sizes.append(len(left))
+            self._note_written(0)
+        return found
 
     def drain(self) -> None:
         self._notice(Drain())
@@ -139,6 +158,7 @@ class Outbox:
         except TimeoutError:
             pass
         finally:
+            self._patience = None  # whoever closes later finds nobody who could be waiting
             if self._ack_timer is not None:
                 self._ack_timer.cancel()
         assert self._closing is not None
@@ -171,11 +191,15 @@ class Outbox:
             if batch and room < 0:
                 break
             batch.append(tasks.popleft())
-        taken = len(batch)
-        sizes = self._push_sizes
-        while sizes and taken >= sizes[0]:
-            taken -= sizes.popleft()
-            self._pushes_written.append(self._frames)
-        if taken:
-            sizes[0] -= taken
+        self._note_written(len(batch))
         return Tasks(self._frames, batch)
+
+    def _note_written(self, tasks: int) -> None:
+        """So many more tasks are in frames; pushes of which none is left to write were read with the last of
+        them."""
+        sizes = self._push_sizes
+        while sizes and tasks >= sizes[0]:
+            tasks -= sizes.popleft()
+            self._pushes_written.append(self._frames)
+        if tasks:
+            sizes[0] -= tasks

@@ -1,7 +1,7 @@
 """Agents without a WebSocket: they ask for tasks, hand results in, renew leases; `curl` is enough.
 
-To the scheduler they are agents like others, with a lease for each attempt instead of a heartbeat. Here a
-`PullLink` stands for such an agent between its requests. The API calls it; it knows no HTTP.
+To the scheduler they are agents like others, with a lease for each attempt instead of a heartbeat; between
+its requests a `PullLink` stands for such an agent. The API calls this; it knows no HTTP.
 """
 
 import asyncio
@@ -13,11 +13,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from curta_server import store
 from curta_server.core.events import Answer, Answered, Asked, Named, Renewed
-from curta_server.core.scheduler import split
+from curta_server.core.hands import split
 from curta_server.dispatcher import Dispatcher
 from curta_server.errors import Problem, unavailable
+from curta_server.pull_link import PullLink
 from curta_server.roster import Guest
-from curta_wire.frames import OPERATIONS, Assignment, Welcome
+from curta_wire.frames import OPERATIONS, Assignment
 
 if TYPE_CHECKING:
     from curta_server.credentials import Token
@@ -26,65 +27,6 @@ STORED_S = 30.0
 """A result that is not durable after so long gets a 503; it may be sent again."""
 
 LINKS_MAX = 10_000
-
-
-class PullOutbox:
-    """What a pulling agent has coming: tasks for its next answer, acks for those that wait for them."""
-
-    def __init__(self) -> None:
-        self.tasks: list[Assignment] = []
-        self.pushed = asyncio.Event()
-        self._stored: dict[Named, list[asyncio.Future[None]]] = {}
-
-    def expect_ack(self, named: Named) -> "asyncio.Future[None]":
-        """A future of the caller's own that is done when the attempt is stored for good or no longer
-        wanted."""
-        future = asyncio.get_running_loop().create_future()
-        self._stored.setdefault(named, []).append(future)
-        return future
-
-    def forget(self, named: Named, future: "asyncio.Future[None]") -> None:
-        """Whoever expected the ack waits no more; others may."""
-        futures = self._stored.get(named, [])
-        if future in futures:
-            futures.remove(future)
-            if not futures:
-                del self._stored[named]
-
-    def push(self, assignments: Sequence[Assignment]) -> None:
-        self.tasks.extend(assignments)
-        self.pushed.set()
-
-    def ack(self, attempts: Sequence[tuple[str, int]], *, at_once: bool = False) -> None:
-        for task, attempt in attempts:
-            for future in self._stored.pop(Named(task, attempt), ()):
-                if not future.done():
-                    future.set_result(None)
-
-    def cancel(self, attempts: Sequence[Named]) -> None:
-        """It cannot be told: what it has not fetched yet is dropped, the rest ends with its lease or its
-        result."""
-        gone = set(attempts)
-        self.tasks = [one for one in self.tasks if Named(one.task, one.attempt) not in gone]
-
-    def welcome(self, frame: Welcome) -> None: ...
-
-    def drain(self) -> None: ...
-
-    def flush(self) -> None: ...
-
-    def close(self, code: int, reason: str) -> None: ...
-
-
-class PullLink:
-    """A pulling agent between its requests."""
-
-    def __init__(self, number: int, guest: Guest) -> None:
-        self.number = number
-        self.guest = guest
-        self.outbox = PullOutbox()
-        self.turn = asyncio.Lock()
-        self.waiters = 0
 
 
 class PullAgents:
@@ -100,32 +42,60 @@ class PullAgents:
     ) -> list[Assignment]:
         """Up to `slots` ready tasks, waiting up to `wait_s` for the first. Raises: Problem 403, 409, 503."""
         self._dispatcher.leader()
-        offered = tuple(OPERATIONS if operations is None else operations)
-        link = self._link(token, agent or str(token.id), slots, offered)
+        id = agent or str(token.id)
+        self._admit(token, id)
+        known = self._links.get(id)
+        turn = known.turn if known is not None else asyncio.Lock()
         try:
             async with asyncio.timeout(wait_s + 0.001):
-                await link.turn.acquire()
+                await turn.acquire()
         except TimeoutError:
             return []  # another request of the same agent is waiting already
-        outbox = link.outbox
         try:
+            # Only now: what this request offers is not what the one before it waited with.
+            offered = tuple(OPERATIONS if operations is None else operations)
+            link = self._link(token, id, slots, offered, turn=turn)
+            outbox = link.outbox
+            self._drop_stale(link)
             if not outbox.tasks:
-                outbox.pushed.clear()
-                self._dispatcher.post(Asked(link.guest.id, link.number, slots))
-                await self._dispatcher.settled()
-                try:
-                    if not outbox.tasks:
-                        async with asyncio.timeout(wait_s):
-                            await outbox.pushed.wait()
-                except TimeoutError:
-                    pass
-                finally:
-                    self._dispatcher.post(Asked(link.guest.id, link.number, 0))
-                await self._dispatcher.settled()
+                await self._wait(link, slots, wait_s)
+            if outbox.ended is not None:
+                raise outbox.ended
             taken, outbox.tasks = outbox.tasks[:slots], outbox.tasks[slots:]
             return taken
         finally:
-            link.turn.release()
+            turn.release()
+
+    async def _wait(self, link: PullLink, slots: int, wait_s: float) -> None:
+        """Ask for tasks, and return when there are some, or it is over, or after `wait_s`."""
+        outbox = link.outbox
+        outbox.pushed.clear()
+        self._ask(link, slots)
+        try:
+            await self._dispatcher.settled()
+            if not outbox.tasks:
+                async with asyncio.timeout(wait_s):
+                    await outbox.pushed.wait()
+        except TimeoutError:
+            pass
+        finally:
+            # The link may have been renewed meanwhile.
+            self._ask(self._links.get(link.guest.id, link), 0)
+        await self._dispatcher.settled()
+
+    def _ask(self, link: PullLink, count: int) -> None:
+        link.asked = count
+        self._dispatcher.post(Asked(link.guest.id, link.number, count))
+
+    def _drop_stale(self, link: PullLink) -> None:
+        """What nobody fetched in time is in other hands by now."""
+        agent = self._dispatcher.leader().scheduler.crew.agents.get(link.guest.id)
+        runs = agent.runs if agent is not None else {}
+        link.outbox.tasks = [
+            one
+            for one in link.outbox.tasks
+            if (run := runs.get(one.task)) is not None and run.attempt == one.attempt and not run.given_up
+        ]
 
     async def result(
         self, token: "Token", task: str, attempt: int, value: str | None, error: str | None, message: str
@@ -193,19 +163,14 @@ class PullAgents:
         operations: tuple[str, ...],
         *,
         held: Sequence[Named] = (),
+        turn: asyncio.Lock | None = None,
     ) -> PullLink:
         """The agent's link, joined with what it offers now and with what it says that it still holds.
 
         Raises: Problem.
         """
         dispatcher = self._dispatcher
-        if dispatcher.roster.is_kept_out(agent):
-            raise Problem("forbidden", "An admin removed this agent; it is not let in for a minute.")
-        present = dispatcher.current(agent)
-        if present is not None and present.guest.token_id != str(token.id):
-            raise Problem("conflict", "An agent with this UUID and another token is connected.")
-        if present is not None and not present.guest.pulls:
-            raise Problem("conflict", "This agent is connected by WebSocket.")
+        self._admit(token, agent)
         link = self._links.get(agent)
         if not held and link is not None and link.guest.operations == operations and self._is_joined(link):
             return link
@@ -221,16 +186,32 @@ class PullAgents:
             connected_us=dispatcher.now_us(),
             pulls=True,
         )
-        renewed = PullLink(dispatcher.next_number(), guest)
+        if turn is None:
+            turn = link.turn if link is not None else asyncio.Lock()
+        renewed = PullLink(dispatcher.next_number(), guest, turn)
+        asked = 0
         if link is not None:
-            renewed.outbox, renewed.turn = link.outbox, link.turn
+            if link.outbox.ended is None:
+                renewed.outbox, asked = link.outbox, link.asked
             dispatcher.leave(link)
         known = dispatcher.leader().scheduler.crew.agents.get(agent)
         if known is not None:
             held = [*held, *(Named(run.name, run.attempt) for run in known.runs.values())]
         self._links[agent] = renewed
         dispatcher.join(renewed, held)
+        if asked:
+            self._ask(renewed, asked)
         return renewed
+
+    def _admit(self, token: "Token", agent: str) -> None:
+        """Raises: Problem 403 or 409 where the agent may not come in."""
+        if self._dispatcher.roster.is_kept_out(agent):
+            raise Problem("forbidden", "An admin removed this agent; it is not let in for a minute.")
+        present = self._dispatcher.current(agent)
+        if present is not None and present.guest.token_id != str(token.id):
+            raise Problem("conflict", "An agent with this UUID and another token is connected.")
+        if present is not None and not present.guest.pulls:
+            raise Problem("conflict", "This agent is connected by WebSocket.")
 
     def _is_joined(self, link: PullLink) -> bool:
         agent = self._dispatcher.leader().scheduler.crew.agents.get(link.guest.id)

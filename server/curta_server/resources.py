@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from curta_wire.frames import Assignment, Fault
+from curta_wire.frames import Assignment
 
 CUT = 200
 """Texts and numbers are cut to so many characters everywhere but in the answer to `GET
@@ -33,6 +33,14 @@ OPERATION_NAMES: tuple[OperationName, ...] = ("addition", "subtraction", "multip
 DURATION_MS_MAX = 604_800_000
 """A week."""
 
+EXPECTED = ("number", "(", ")", "-", "operator", "end")
+"""What a bad expression may be told that it lacks."""
+
+ATTEMPT_MAX = 2**53 - 1
+"""Every JSON library reads it exactly."""
+
+FAULT_CODE_MAX = 100
+
 NUMBER_PATTERN = "^(0|-?[1-9][0-9]*)(/[1-9][0-9]*)?$"
 
 
@@ -47,14 +55,26 @@ Number = Annotated[
 ]
 CutNumber = Annotated[str, _documented("A wire number, cut to 200 characters.")]
 Time = Annotated[datetime, _documented("RFC 3339, UTC, by the database's clock.")]
-ClientId = Annotated[
+Id = Annotated[str, _documented("A UUID.", format="uuid")]
+CLIENT_ID_SCHEMA: dict[str, Any] = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": 255,
+    "pattern": "^[ -~]+$",
+    "examples": ["invoice 2031-07"],
+}
+TASK_PATTERN = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\\.(0|[1-9][0-9]{0,6})$"
+TaskName = Annotated[
     str,
     _documented(
-        "The client's own id, 1 to 255 printable ASCII characters.",
-        minLength=1,
-        maxLength=255,
-        pattern="^[ -~]+$",
+        "A task's name: the expression's id, a point, and the task's number.",
+        pattern=TASK_PATTERN,
+        examples=["01961f0a-6b7c-7d4e-8f12-3456789abcde.0"],
     ),
+]
+ClientId = Annotated[
+    str,
+    _documented("The client's own id, 1 to 255 printable ASCII characters.", **CLIENT_ID_SCHEMA),
 ]
 
 # --- requests ---------------------------------------------------------------------------------------------
@@ -63,7 +83,9 @@ ClientId = Annotated[
 class Submission(Struct, frozen=True):
     """An expression to compute."""
 
-    expression: Annotated[str, _documented("The text; white space around it is ignored.", examples=["2+2*2"])]
+    expression: Annotated[
+        str, _documented("The text; white space around it is ignored.", minLength=1, examples=["2+2*2"])
+    ]
     id: ClientId | None = None
     optimize: Annotated[bool, _documented("false plans exactly as written.", default=True)] | UnsetType = (
         UNSET
@@ -80,30 +102,60 @@ class DurationChange(Struct, frozen=True):
     """How long an operation takes from now on."""
 
     duration_ms: Annotated[
-        int, _documented("Milliseconds, up to a week.", minimum=0, maximum=DURATION_MS_MAX)
+        int, _documented("Milliseconds, up to a week.", minimum=0, maximum=DURATION_MS_MAX, examples=[1000])
     ]
 
 
 class TokenRequest(Struct, frozen=True):
     """A token to make. Tokens with one name are one user."""
 
-    name: Annotated[str, _documented("The owner: 1 to 255 printable characters.", minLength=1, maxLength=255)]
+    name: Annotated[
+        str,
+        _documented(
+            "The owner: 1 to 255 printable characters.", minLength=1, maxLength=255, examples=["anna"]
+        ),
+    ]
     role: Annotated[str, _documented("What the token may do.", enum=list(ROLES))]
-    expires_at: Annotated[datetime, _documented("RFC 3339 with a time zone, in the future.")] | None = None
+    expires_at: (
+        Annotated[
+            datetime,
+            _documented("RFC 3339 with a time zone, in the future.", examples=["2099-12-31T23:59:59Z"]),
+        ]
+        | None
+    ) = None
+
+
+Attempt = Annotated[int, _documented("As handed out.", minimum=0, maximum=ATTEMPT_MAX, examples=[1048577])]
+
+
+class TaskFault(Struct, frozen=True):
+    """Why there is no value: `division_by_zero` and `too_large` are results, others the agent's failure."""
+
+    code: Annotated[
+        str,
+        _documented(
+            "For programs; no NUL.", minLength=1, maxLength=FAULT_CODE_MAX, examples=["division_by_zero"]
+        ),
+    ]
+    message: Annotated[str, _documented("For people; no NUL.")] = ""
 
 
 class TaskResult(Struct, frozen=True):
     """What became of an attempt: exactly one of `value` and `error`."""
 
-    attempt: Annotated[int, _documented("As handed out.", minimum=0)]
+    attempt: Attempt
     value: Number | UnsetType = UNSET
-    error: Fault | UnsetType = UNSET
+    error: TaskFault | UnsetType = UNSET
 
 
 class LeaseRenewal(Struct, frozen=True):
     """The attempt to go on with; without `attempt` whichever the token holds of the task."""
 
-    attempt: Annotated[int, _documented("As handed out.", minimum=0)] | None = None
+    attempt: Attempt | None = None
+
+
+EXACTLY_ONE_OF: dict[type[Struct], tuple[str, ...]] = {TaskResult: ("value", "error")}
+"""What a body must have one of and no more; a Struct cannot say it."""
 
 
 # --- answers ----------------------------------------------------------------------------------------------
@@ -114,7 +166,7 @@ class ExpressionError(Struct, frozen=True):
 
     code: str
     message: str
-    task: str | None
+    task: TaskName | None
 
 
 class TaskCounts(Struct, frozen=True):
@@ -128,7 +180,7 @@ class TaskCounts(Struct, frozen=True):
 class Expression(Struct, frozen=True, kw_only=True):
     """An expression and what became of it. Fields not yet known are null."""
 
-    id: str
+    id: Id
     client_id: str | None
     owner: str
     expression: str
@@ -156,7 +208,13 @@ class ProblemDocument(Struct, frozen=True, kw_only=True, omit_defaults=True, ren
     position: Annotated[int, _documented("Where the expression is wrong, in code points from 0.")] | None = (
         None
     )
-    expected: Annotated[list[str], _documented("What could stand there.")] | None = None
+    expected: (
+        Annotated[
+            list[str],
+            _documented("What could stand there.", items={"type": "string", "enum": list(EXPECTED)}),
+        ]
+        | None
+    ) = None
 
 
 class ExpressionPage(Struct, frozen=True):
@@ -188,21 +246,21 @@ class BatchAnswer(Struct, frozen=True):
 class TaskOperand(Struct, frozen=True):
     """Another task's result, with its sign turned where `negated`."""
 
-    task: str
+    task: TaskName
     negated: bool
 
 
 class AgentName(Struct, frozen=True):
     """Who computed or computes a task."""
 
-    id: str
+    id: Id
     name: str
 
 
 class PlanTask(Struct, frozen=True, kw_only=True):
     """One task of a plan as it stands."""
 
-    task: str
+    task: TaskName
     operation: OperationName
     operands: Annotated[list[CutNumber | TaskOperand], _documented("Two of them.", minItems=2, maxItems=2)]
     state: TaskStatus
@@ -253,8 +311,8 @@ class Operations(Struct, frozen=True):
 class AgentTask(Struct, frozen=True, kw_only=True):
     """What an agent computes. Of somebody else's expression only the operation is told."""
 
-    task: str | None
-    expression_id: str | None
+    task: TaskName | None
+    expression_id: Id | None
     operation: str
     operands: list[CutNumber] | None
     started_at: Time | None
@@ -265,7 +323,7 @@ class AgentTask(Struct, frozen=True, kw_only=True):
 class Agent(Struct, frozen=True, kw_only=True):
     """A computing resource."""
 
-    id: str
+    id: Id
     name: str
     slots: int
     operations: list[str]
@@ -286,7 +344,7 @@ class AgentPage(Struct, frozen=True):
 class AgentChange(Struct, frozen=True):
     """What was done to an agent."""
 
-    id: str
+    id: Id
     status: Literal["draining", "removed"]
 
 
@@ -306,14 +364,14 @@ class TakenTasks(Struct, frozen=True):
 class StoredResult(Struct, frozen=True):
     """The result is stored, or nobody wants it any more: forget the attempt."""
 
-    task: str
+    task: TaskName
     attempt: int
 
 
 class Token(Struct, frozen=True, kw_only=True):
     """A token without its secret."""
 
-    id: str
+    id: Id
     name: str
     role: Role
     created_at: Time | None
@@ -330,7 +388,7 @@ class Tokens(Struct, frozen=True):
 class NewToken(Struct, frozen=True, kw_only=True):
     """A token with its secret, which is shown this once."""
 
-    id: str
+    id: Id
     name: str
     role: Role
     expires_at: Time | None
@@ -340,7 +398,7 @@ class NewToken(Struct, frozen=True, kw_only=True):
 class RevokedToken(Struct, frozen=True):
     """A token that nobody can use any more."""
 
-    id: str
+    id: Id
     status: Literal["revoked"]
 
 

@@ -51,6 +51,7 @@ class Roster:
 
     def __init__(self, engine: AsyncEngine, now_us: Callable[[], int]) -> None:
         self._engine = engine
+        self._epoch = 0
         self._now_us = now_us
         self._guests: dict[str, Guest] = {}
         self._draining: set[str] = set()
@@ -63,8 +64,12 @@ class Roster:
         self._gone_us: dict[str, int] = {}
         """The absent ones of whom something is still known, whoever left first before the others."""
 
-    async def load(self) -> None:
-        """At the start of a term: what the table remembers."""
+    async def load(self, epoch: int) -> None:
+        """At the start of a term: what the table remembers; what an earlier term left unsaved is out of
+        date."""
+        self._epoch = epoch
+        self._came.clear()
+        self._left_us.clear()
         async with self._engine.connect() as connection:
             rows = await store.list_agents(connection, limit=1_000_000, lost_s=FORGET_S)
         for row in rows:
@@ -115,26 +120,33 @@ class Roster:
         return self._removed_until_us.get(agent, 0) > self._now_us()
 
     async def drain(self, agent: str) -> bool:
+        """False: no such agent. Raises: NotLeading."""
         if agent not in self._guests:
             return False
         await self._save()
         async with self._engine.begin() as connection:
-            await store.drain_agent(connection, UUID(agent))
+            await store.hold_term(connection, self._epoch)
+            if not await store.drain_agent(connection, UUID(agent)):
+                return False  # of an earlier term, which could not save it, and not seen since
         self._draining.add(agent)
         return True
 
     async def remove(self, agent: str) -> bool:
+        """False: no such agent. Raises: NotLeading."""
         if agent not in self._guests:
             return False
         await self._save()
         async with self._engine.begin() as connection:
-            await store.remove_agent(connection, UUID(agent), seconds=REMOVED_S)
+            await store.hold_term(connection, self._epoch)
+            if not await store.remove_agent(connection, UUID(agent), seconds=REMOVED_S):
+                return False
         self.left(agent)
         self._removed_until_us[agent] = self._now_us() + int(REMOVED_S * 1_000_000)
         return True
 
     async def run(self) -> None:
-        """Save changes in batches until cancelled; what the database misses is kept for the next time."""
+        """Save changes in batches until cancelled; what the database misses is kept for the next time.
+        Raises: NotLeading when another epoch has begun."""
         while True:
             await self._change(FORGET_EVERY_S)
             try:
@@ -168,6 +180,7 @@ class Roster:
             return
         try:
             async with self._engine.begin() as connection:
+                await store.hold_term(connection, self._epoch)
                 if came:
                     seen = self._now_us()
                     await store.save_agents(connection, [_seen(guest, seen) for guest in came.values()])

@@ -4,14 +4,16 @@ Each field is an environment variable `CURTA_<NAME IN CAPITALS>`; docs/settings.
 the two together). Units stand in the names.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from ipaddress import ip_network
+from urllib.parse import urlsplit
 
 MIB = 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    database_url: str = ""
+    database_url: str = field(default="", repr=False)
     """libpq's postgresql://…"""
     host: str = "127.0.0.1"
     port: int = 8080
@@ -21,10 +23,12 @@ class Settings:
     """Where agents and other orchestrators reach this one; empty means the public URL."""
     tls_cert: str = ""
     tls_key: str = ""
+    peer_ca: str = ""
+    """Certificates (PEM) to trust where another orchestrator's peer URL is https; empty: the system's."""
     trusted_proxies: str = ""
-    """Addresses, separated by commas, whose forwarded headers are believed."""
-    admin_token: str = ""
-    agent_token: str = ""
+    """Addresses and networks, separated by commas, whose forwarded headers are believed."""
+    admin_token: str = field(default="", repr=False)
+    agent_token: str = field(default="", repr=False)
     """Secrets (at least 32 characters) that become tokens on a fresh database."""
 
     text_bytes_max: int = 16 * MIB
@@ -39,6 +43,29 @@ class Settings:
     """Longer texts are parsed and planned in a child process: 4 KiB take about 15 ms, the loop's limit is 50
     ms."""
 
+    submissions_per_s: float = 20_000.0
+    """Expressions of one token: twice what one orchestrator is built to store, so that it slows down nobody
+    but a client gone wild. Two seconds' worth may come at once."""
+    open_expressions_max: int = 2_000_000
+    """Of one user: queued and running."""
+    waiting_per_token_max: int = 2_000
+    """Requests that wait for something, of one token."""
+    agents_per_token_max: int = 16_000
+    """Fewer than `agents_max`: one token cannot shut out the others."""
+
+    http_connections_max: int = 10_000
+    """Beside the agents' WebSockets."""
+    header_bytes_max: int = 64 * 1024
+    header_timeout_s: float = 10.0
+    body_timeout_s: float = 60.0
+    """A body has so long to come, an answer so long to be taken away."""
+    keep_alive_s: float = 75.0
+    """Longer than proxies keep theirs (60 s as a rule): who closes first cannot be told to try again."""
+    stall_timeout_s: float = 30.0
+    """A connection that takes nothing of what was written for it is dropped after so long."""
+    bodies_bytes_max: int = 256 * MIB
+    """All bodies and large answers in memory at once: four bodies of the largest size."""
+
     heartbeat_s: float = 2.0
     idle_heartbeat_s: float = 5.0
     lease_s: float = 10.0
@@ -46,8 +73,9 @@ class Settings:
     pull_lease_s: float = 60.0
     hello_timeout_s: float = 10.0
     agents_max: int = 20_000
-    slots_max: int = 100_000
-    """Of one agent; a larger number in `hello` is cut to this."""
+    slots_max: int = 5_000
+    """Of one agent; a larger number in `hello` is cut to this. To take back all of them at once takes about
+    30 ms."""
     frame_bytes: int = 1 * MIB
     """Frames are split where they grow beyond this; the protocol's own limit is 4 MiB."""
 
@@ -81,3 +109,28 @@ class Settings:
     keep_days: float = 0.0
     """Final expressions are deleted after so many days; 0 means never."""
     retry_after_s: int = 1
+
+    def __post_init__(self) -> None:
+        """Raises: ValueError, with a sentence for people, for what would be ignored or go wrong later."""
+        if self.tls_key and not self.tls_cert:
+            raise ValueError("CURTA_TLS_KEY is set and CURTA_TLS_CERT is not; TLS needs both")
+        for name in ("public_url", "peer_url"):
+            url = getattr(self, name)
+            if url and not _is_url(url):
+                raise ValueError(f"CURTA_{name.upper()} must be http://host:port or https://…, not {url!r}")
+        for proxy in self.trusted_proxies.split(",") if self.trusted_proxies else ():
+            try:
+                ip_network(proxy.strip())
+            except ValueError:
+                raise ValueError(
+                    "CURTA_TRUSTED_PROXIES holds addresses and networks, such as 10.0.0.1 or 10.0.0.0/28; "
+                    f"{proxy!r} is neither"
+                ) from None
+
+
+def _is_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False

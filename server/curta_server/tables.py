@@ -48,8 +48,19 @@ leadership = Table(
     Column("leader", Uuid),
     Column("url", Text),
     Column("beat", _MOMENT),
+    Column("secret", Text, comment="opens the leader to its followers, for this term only"),
     CheckConstraint("id = 1", name="single"),
     comment="One row: who leads, since which term, and when it last said so. An advisory lock is beside it.",
+)
+
+orchestrators = Table(
+    "orchestrators",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("url", Text, nullable=False),
+    Column("seen", _MOMENT, nullable=False),
+    comment="Which orchestrators are there and where their peers reach them; "
+    "each writes its row every few seconds.",
 )
 
 operations = Table(
@@ -110,20 +121,25 @@ expressions = Table(
     Column("finished_at", _MOMENT),
     UniqueConstraint("owner", "client_id"),
     CheckConstraint("status IN ('queued', 'running', 'done', 'failed', 'cancelled')", name="status"),
-    Index("expressions_owner_id_index", "owner", "id"),
+    Index("expressions_status_id_index", "status", "id"),
+    Index("expressions_owner_status_id_index", "owner", "status", "id"),
+    # In the order of claims, which no other index has: see store.terms.
     Index(
         "expressions_waiting_index",
         "owner",
+        "created_at",
         "id",
         postgresql_where=text("finished_at IS NULL AND epoch = 0"),
     ),
     # After a restart the ones that ran come first, and must be found among many that never did.
     Index(
         "expressions_interrupted_index",
+        "started_at",
         "id",
         postgresql_where=text("finished_at IS NULL AND epoch = 0 AND status = 'running'"),
     ),
-    Index("expressions_open_index", "id", postgresql_where=text("finished_at IS NULL")),
+    # What the leader holds: few, whatever waits or has ended.
+    Index("expressions_held_index", "epoch", postgresql_where=text("finished_at IS NULL AND epoch <> 0")),
     Index("expressions_finished_at_index", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
 )
 

@@ -54,7 +54,8 @@ class AgentView:
     status: str
     connected_at_us: int
     last_seen_s: float
-    tasks: list[RunView]
+    running: int
+    """How many tasks are in its hands."""
 
 
 @dataclass(frozen=True, slots=True)

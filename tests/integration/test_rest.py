@@ -19,10 +19,18 @@ from curta_server.api import Services, create_app
 from curta_server.credentials import Credentials
 from curta_server.feed import Feed
 from curta_server.intake import Intake
+from curta_server.leading import Leading
 from curta_server.planning import Planning
 from curta_server.settings import Settings
 from curta_wire.offload import Offload
-from tests.support.fakes import FakeDispatcher, FakePull
+from tests.support.fakes import (
+    FakeDispatcher,
+    FakeForwarding,
+    FakeLeadership,
+    FakeNotices,
+    FakePull,
+    FakeThere,
+)
 from tests.support.postgres import PostgresServer
 from tests.support.waiting import until
 
@@ -55,7 +63,8 @@ class Site:
 @pytest.fixture
 async def site(engine: AsyncEngine) -> AsyncIterator[Site]:
     settings = Settings(body_bytes_max=1_000_000, inline_text_bytes=1000)
-    feed, credentials, dispatcher = Feed(), Credentials(engine), FakeDispatcher()
+    feed, credentials = Feed(), Credentials(engine)
+    dispatcher = FakeDispatcher(feed)
     intake = Intake(engine, hold=lambda _: 0, on_stored=lambda *_: None, on_waiting=lambda: None)
     offload = Offload(1, 8)
     app = create_app(
@@ -70,6 +79,8 @@ async def site(engine: AsyncEngine) -> AsyncIterator[Site]:
             planning=Planning(settings, offload),
             checks=offload,
             leadership=cast("Any", None),
+            leading=Leading(dispatcher, FakeThere(), FakeLeadership(), FakeNotices()),
+            forwarding=cast("Any", FakeForwarding()),
         )
     )
     server = QuietServer(

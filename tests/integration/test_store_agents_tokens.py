@@ -91,14 +91,14 @@ async def test_tokens_are_found_by_digest_while_they_are_usable(engine: AsyncEng
     live = await token(engine, "user")
     expired = await token(engine, "user", expires_at=datetime.now(UTC) - timedelta(seconds=1))
     async with engine.begin() as connection:
-        assert await store.token_by_digest(connection, live.id.bytes * 2) == (live, live.id.bytes * 2)
-        assert await store.token_by_digest(connection, expired.id.bytes * 2) is None
+        assert await store.tokens_by_digests(connection, [live.id.bytes * 2]) == [(live, live.id.bytes * 2)]
+        assert await store.tokens_by_digests(connection, [expired.id.bytes * 2]) == []
         assert await store.unusable_tokens(connection, [live.id, expired.id]) == {expired.id}
         assert {row.id for row in await store.list_tokens(connection)} == {live.id, expired.id}
         assert await store.revoke_token(connection, live.id) == "revoked"
         assert await store.revoke_token(connection, live.id) == "revoked"
         assert await store.revoke_token(connection, uuid4()) == "unknown"
-        assert await store.token_by_digest(connection, live.id.bytes * 2) is None
+        assert await store.tokens_by_digests(connection, [live.id.bytes * 2]) == []
         assert await store.unusable_tokens(connection, [live.id, gone := uuid4()]) == {live.id, gone}
 
 

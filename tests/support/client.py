@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,9 +16,12 @@ FINAL = ("done", "failed", "cancelled")
 class Client:
     """Speaks as the owner of `secret`. Use as an asynchronous context."""
 
-    def __init__(self, url: str, secret: str) -> None:
+    def __init__(self, url: str, secret: str, *, tls: ssl.SSLContext | None = None) -> None:
         self.http = httpx.AsyncClient(
-            base_url=url, headers={"Authorization": f"Bearer {secret}"} if secret else {}, timeout=60
+            base_url=url,
+            headers={"Authorization": f"Bearer {secret}"} if secret else {},
+            timeout=60,
+            verify=tls or True,
         )
 
     async def __aenter__(self) -> Self:

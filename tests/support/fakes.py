@@ -19,7 +19,11 @@ import pytest
 from curta_server import store
 from curta_server.core.plan import Plan
 from curta_server.errors import Problem, unavailable
-from curta_server.views import AgentView, Progress, Stats, TaskState
+from curta_server.feed import Feed
+from curta_server.forwarding import Answer, Request
+from curta_server.leadership import Leader
+from curta_server.line import Unanswered
+from curta_server.views import AgentView, Progress, RunView, Stats, TaskState
 from curta_wire.frames import Assignment
 
 NOW = datetime(2030, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
@@ -52,6 +56,10 @@ class FakeCredentials:
             raise unavailable("The database cannot be reached.")
         return self.tokens.get(secret)
 
+    @asynccontextmanager
+    async def while_good(self, token: Any) -> AsyncIterator[None]:
+        yield
+
     async def list(self) -> list[store.TokenRow]:
         return [_token_row(token) for token in self.tokens.values()]
 
@@ -82,12 +90,14 @@ def _token_row(token: FakeToken) -> store.TokenRow:
 class FakeDispatcher:
     """A leader that holds what a test puts into it."""
 
-    def __init__(self) -> None:
+    def __init__(self, feed: Feed | None = None) -> None:
+        self.feed = feed or Feed()
         self.leading = True
         self.progresses: dict[str, Progress] = {}
         self.states: dict[str, dict[int, TaskState]] = {}
         self.plans: dict[str, Plan] = {}
         self.views: list[AgentView] = []
+        self.runs_of: dict[str, list[RunView]] = {}
         self.was_cancelled: list[str] = []
         self.durations: dict[str, int] = {}
         self.drained: list[str] = []
@@ -105,12 +115,16 @@ class FakeDispatcher:
 
     def cancelled(self, expression: str) -> None:
         self.was_cancelled.append(expression)
+        self.feed.publish_final(expression)
 
     def set_duration(self, operation: str, duration_ms: int) -> None:
         self.durations[operation] = duration_ms
 
     def agents(self) -> list[AgentView]:
         return list(self.views)
+
+    def runs(self, agent: str, most: int) -> list[RunView]:
+        return self.runs_of.get(agent, [])[:most]
 
     async def drain(self, agent: str) -> bool:
         self.drained.append(agent)
@@ -122,6 +136,58 @@ class FakeDispatcher:
 
     def stats(self) -> Stats:
         return Stats(self.leading, {"ready": 2, "running": 1}, {"connected": len(self.views)}, 8, 1, 1, 0)
+
+
+class FakeLeadership:
+    """Who leads, where it is another process."""
+
+    def __init__(self) -> None:
+        self.other: Leader | None = None
+
+
+class FakeThere:
+    """Another orchestrator's memory, as far as it can be asked; None as `known` answers nothing."""
+
+    def __init__(self) -> None:
+        self.known: FakeDispatcher | None = None
+        self.asked = 0
+
+    async def progress(self, expressions: Sequence[str]) -> dict[str, Progress]:
+        found = {id: self._leader().progress(id) for id in expressions}
+        return {id: progress for id, progress in found.items() if progress is not None}
+
+    async def task_states(self, expression: str, tasks: Sequence[int]) -> dict[int, TaskState] | None:
+        return self._leader().task_states(expression, tasks)
+
+    def _leader(self) -> FakeDispatcher:
+        self.asked += 1
+        if self.known is None:
+            raise Unanswered("nobody is there")
+        return self.known
+
+
+class FakeNotices:
+    """What other orchestrators were told."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, str]] = []
+
+    def send(self, topic: str, detail: str = "") -> None:
+        self.sent.append((topic, detail))
+
+
+class FakeForwarding:
+    """A leader that answers what a test put there, or nothing."""
+
+    def __init__(self) -> None:
+        self.answer: Answer | None = None
+        self.requests: list[Request] = []
+
+    async def send(self, request: Request) -> Answer:
+        self.requests.append(request)
+        if self.answer is None:
+            raise unavailable("No orchestrator leads at the moment.")
+        return self.answer
 
 
 class FakePull:
@@ -175,7 +241,7 @@ class FakeTable:
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for name in (
             "operations", "set_duration", "expression", "list_expressions", "cancel_expression", "plan_of",
-            "journal_rows", "count_open",
+            "journal_rows", "count_open", "count_open_of",
         ):  # fmt: skip
             monkeypatch.setattr(store, name, getattr(self, name))
 
@@ -275,6 +341,9 @@ class FakeTable:
             if not row.is_final:
                 counts[row.status] += 1
         return counts
+
+    async def count_open_of(self, _: object, owner: str, most: int) -> int:
+        return sum(row.owner == owner and not row.is_final for row in self.rows.values())
 
     def change(self, id: UUID | str, **columns: Any) -> None:
         """Another status, value or time for an expression, as a leader would write it."""

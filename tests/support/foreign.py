@@ -54,9 +54,24 @@ class ForeignAgent:
         await self.cut()
 
     @property
+    def is_connected(self) -> bool:
+        return self._connection is not None
+
+    @property
     def connection(self) -> ClientConnection:
         assert self._connection is not None, "not connected"
         return self._connection
+
+    def twin(self) -> Self:
+        """The same agent, not connected."""
+        return type(self)(
+            self.url,
+            self.secret,
+            slots=self.slots,
+            name=self.name,
+            operations=self.operations,
+            agent=self.id,
+        )
 
     async def open(self) -> None:
         """The handshake, and no frame. Raises what `websockets` raises where it is refused."""

@@ -86,13 +86,15 @@ class Ledger:
         """What was cancelled and is not answered."""
         self.slow: set[str] = set()
         """Tasks of which an attempt once took too long."""
+        self.shunned: set[str] = set()
+        """Tasks that an agent had read of and did not hold."""
         self.handed: dict[Named, str] = {}
         """Every attempt of this epoch, and to whom."""
         self.concluded: dict[Named, str] = {}
         """Attempts that were answered, and by whom."""
         self.failed: set[Named] = set()
         self.undecided: dict[str, list[Named]] = {}
-        self.early: dict[str, list[tuple[str, Answer]]] = {}
+        self.early: dict[str, dict[tuple[str, str, int], Answer]] = {}
         self.unknown: set[str] = set()
         self.known: set[str] = set()
         """Agents that the server has a place for (connected, in their grace, or lost)."""
@@ -161,6 +163,7 @@ class Ledger:
             and all(of in story.arrived for of in exact.operand_tasks(story.plan, task))
             and not story.failures.get(task)
             and name not in self.slow
+            and name not in self.shunned
         )
 
     # --- entries ---
@@ -184,6 +187,8 @@ class Ledger:
                 known = seen is None or live.number <= seen
                 if live.agent == agent and known and Named(name, attempt) not in held:
                     del attempts[attempt]
+                    if seen is not None:
+                        self.shunned.add(name)
         for named, live in list(self.given_up.items()):
             if live.agent == agent and (seen is None or live.number <= seen) and named not in held:
                 del self.given_up[named]
@@ -205,7 +210,8 @@ class Ledger:
         if story is None or not story.is_loaded:
             claims = self.undecided.get(agent, [])
             claims[:] = [one for one in claims if one.task != answer.task]
-            self.early.setdefault(answer.task.rpartition(".")[0], []).append((agent, answer))
+            early = self.early.setdefault(answer.task.rpartition(".")[0], {})
+            early[agent, answer.task, answer.attempt] = answer
             self.unknown.add(answer.task.rpartition(".")[0])
             return
         if named in self.given_up and self.given_up[named].agent == agent:
@@ -228,4 +234,5 @@ class Ledger:
         else:
             self.failed.add(named)
             story.failures[task] = story.failures.get(task, 0) + 1
-            story.is_ending = story.failures[task] >= self.rules.failures_max
+            # An attempt that still runs beside it may succeed.
+            story.is_ending = story.failures[task] >= self.rules.failures_max and not live

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import httpx
@@ -61,7 +61,7 @@ class CurtaProcess:
                 stderr=output,
                 env={**inherited, "CURTA_LOG_FORMAT": "json", **(environment or {})},
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
+                preexec_fn=die_with_parent,
             )
 
     @property
@@ -122,71 +122,125 @@ class CurtaProcess:
 
 
 class Cluster:
-    """A database, one orchestrator, and agents: each a process of its own, so that each can be killed.
+    """A database, one or more orchestrators, and agents: each a process of its own, so that each can be
+    killed.
 
-    The orchestrator is running when the object is made. `settings` are `CURTA_…` variables for it.
+    The orchestrators are running when the object is made, and number 0 leads. `settings` are `CURTA_…`
+    variables for each of them; `server`, `port` and `url` are number 0's. With `database_url` they use that
+    database, which stays the caller's to drop; otherwise one of their own. `peer_urls` are their own URLs
+    unless something stands in front of them.
     """
 
     def __init__(
-        self, postgres: PostgresServer, directory: Path, settings: Mapping[str, str] | None = None
+        self,
+        postgres: PostgresServer,
+        directory: Path,
+        settings: Mapping[str, str] | None = None,
+        orchestrators: int = 1,
+        database_url: str | None = None,
+        *,
+        peer_urls: Sequence[str] | None = None,
     ) -> None:
         self.postgres = postgres
-        self.database_url = postgres.database()
+        self._is_own = database_url is None
+        self.database_url = postgres.database() if database_url is None else database_url
         self._directory = directory
         self._settings = dict(settings or {})
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.ports = [free_port() for _ in range(orchestrators)]
+        self.urls = [f"http://127.0.0.1:{port}" for port in self.ports]
+        self._peer_urls = peer_urls or self.urls
+        self.servers: list[CurtaProcess] = []
         self.agents: list[CurtaProcess] = []
         try:
-            self.start_server()
+            for number in range(orchestrators):
+                self.servers.append(self._launch(number))
+                self.wait_until_served(number)
         except BaseException:
             self.close()
             raise
 
-    def start_server(self) -> None:
-        """Start the orchestrator, again after it has ended; returns when it leads and knows its tokens."""
-        self.launch_server()
-        self.wait_until_served()
+    @property
+    def server(self) -> CurtaProcess:
+        return self.servers[0]
 
-    def launch_server(self) -> None:
-        """Start the orchestrator and wait for nothing."""
-        self.server = CurtaProcess(
+    @property
+    def port(self) -> int:
+        return self.ports[0]
+
+    @property
+    def url(self) -> str:
+        return self.urls[0]
+
+    def start_server(self, number: int = 0) -> None:
+        """Start an orchestrator again after it has ended; returns when it serves, see `wait_until_served`."""
+        self.launch_server(number)
+        self.wait_until_served(number)
+
+    def launch_server(self, number: int = 0) -> None:
+        """Start an orchestrator again after it has ended, and wait for nothing."""
+        self.servers[number] = self._launch(number)
+
+    def _launch(self, number: int) -> CurtaProcess:
+        return CurtaProcess(
             "server",
-            log=self._directory / "server.log",
+            log=self._directory / f"server-{number}.log",
             environment={
                 "CURTA_DATABASE_URL": self.database_url,
-                "CURTA_PORT": str(self.port),
+                "CURTA_PORT": str(self.ports[number]),
+                "CURTA_PEER_URL": self._peer_urls[number],
                 "CURTA_ADMIN_TOKEN": ADMIN,
                 "CURTA_AGENT_TOKEN": AGENT,
                 **self._settings,
             },
         )
 
-    def wait_until_served(self, *, within_s: float = 30.0) -> float:
-        """Return when requests with a token are answered by a leader, with the seconds it took."""
+    def wait_until_served(self, number: int = 0, *, within_s: float = 30.0) -> float:
+        """Return when this orchestrator answers requests with a token and one of them leads, with the seconds
+        it took."""
+        server = self.servers[number]
 
         def is_served() -> bool:
-            assert self.server.is_running, self.server.output[-3000:]
-            try:
-                return all(self.get(path).status_code == 200 for path in ("/leaderz", "/operations"))
-            except httpx.TransportError:
-                return False
+            assert server.is_running, server.output[-3000:]
+            return self._is_ok(number, "/operations") and bool(self.leaders())
 
-        return wait_until(is_served, "the orchestrator leads", within_s=within_s)
+        return wait_until(is_served, f"orchestrator {number} serves and one leads", within_s=within_s)
 
-    def get(self, path: str) -> httpx.Response:
+    def leaders(self) -> list[int]:
+        """The numbers of those that say that they lead: one, or none for a moment."""
+        return [number for number in range(len(self.servers)) if self._is_ok(number, "/leaderz")]
+
+    def leader(self, *, within_s: float = 20.0) -> int:
+        """The number of the one that leads, as soon as one does."""
+        found: list[int] = []
+
+        def is_led() -> bool:
+            found[:] = self.leaders()
+            return len(found) == 1
+
+        wait_until(is_led, "one orchestrator leads", within_s=within_s)
+        return found[0]
+
+    def _is_ok(self, number: int, path: str) -> bool:
+        try:
+            return self.get(path, number, timeout_s=2).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def get(self, path: str, number: int = 0, *, timeout_s: float = 10.0) -> httpx.Response:
         """One GET as an admin, on a connection of its own."""
-        return httpx.get(self.url + path, headers={"Authorization": f"Bearer {ADMIN}"}, timeout=10)
+        return httpx.get(
+            self.urls[number] + path, headers={"Authorization": f"Bearer {ADMIN}"}, timeout=timeout_s
+        )
 
     def start_agent(
         self, name: str, *, slots: int = 2, settings: Mapping[str, str] | None = None
     ) -> CurtaProcess:
-        """One more agent; returns when it is connected."""
+        """One more agent, which knows all orchestrators; returns when it is connected."""
         agent = CurtaProcess(
             "agent",
             log=self._directory / f"agent-{name}.log",
             environment={
-                "CURTA_URL": self.url,
+                "CURTA_URL": ",".join(self.urls),
                 "CURTA_TOKEN": AGENT,
                 "CURTA_NAME": name,
                 "CURTA_SLOTS": str(slots),
@@ -200,18 +254,24 @@ class Cluster:
         return agent
 
     def status_of(self, name: str) -> str | None:
-        """What the orchestrator says of the agents with that name: the best of it."""
-        items = self.get("/agents").json()["items"]
+        """What the leader says of the agents with that name: the best of it."""
+        answer = self.get("/agents", self.leader())
+        items = answer.json()["items"] if answer.status_code == 200 else []
         found = sorted(item["status"] for item in items if item["name"] == name)
         return found[0] if found else None
 
+    def sql(self, statement: str) -> str:
+        """Run one statement on their database, and return what psql prints."""
+        name = self.database_url.partition("@")[2].partition("?")[0].rpartition("/")[2]
+        return self.postgres.sql(statement, database=name)
+
     def close(self) -> None:
-        for agent in self.agents:
-            agent.close()
-        if hasattr(self, "server"):
-            self.server.close()
-        self.postgres.drop(self.database_url)
+        for process in (*self.agents, *self.servers):
+            process.close()
+        if self._is_own:
+            self.postgres.drop(self.database_url)
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
+    """For `preexec_fn`: the child is killed when the test process ends, however that ends."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

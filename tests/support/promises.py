@@ -102,6 +102,7 @@ class Promises(Ledger):
                 assert error.code == "agents_failed"
                 failures, losses = story.failures.get(task, 0), story.losses.get(task, 0)
                 assert failures >= self.rules.failures_max or losses >= self.rules.losses_max
+                assert not self.live.get(story.name(task)), "an attempt that still runs may succeed"
 
     def _close(self, closed: Closed) -> None:
         peer = self.peers.get(closed.agent)

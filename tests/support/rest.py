@@ -9,10 +9,20 @@ import pytest
 
 from curta_server.api import Services, create_app
 from curta_server.feed import Feed
+from curta_server.leading import Leading
 from curta_server.planning import Planning
 from curta_server.settings import Settings
 from curta_wire.offload import Offload
-from tests.support.fakes import FakeCredentials, FakeDispatcher, FakePull, FakeTable
+from tests.support.fakes import (
+    FakeCredentials,
+    FakeDispatcher,
+    FakeForwarding,
+    FakeLeadership,
+    FakeNotices,
+    FakePull,
+    FakeTable,
+    FakeThere,
+)
 
 
 class Answer:
@@ -42,9 +52,13 @@ class Rest:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, settings: Settings, offload: Offload) -> None:
         self.table = FakeTable()
         self.table.install(monkeypatch)
-        self.dispatcher = FakeDispatcher()
         self.pull = FakePull()
+        self.there = FakeThere()
+        self.leadership = FakeLeadership()
+        self.notices = FakeNotices()
+        self.forwarding = FakeForwarding()
         self.feed = Feed()
+        self.dispatcher = FakeDispatcher(self.feed)
         self.credentials = FakeCredentials()
         for name, role in (
             ("anna", "user"), ("bert", "user"), ("root", "admin"), ("guest", "viewer"), ("machine", "agent"),
@@ -63,6 +77,8 @@ class Rest:
                 planning=Planning(settings, offload),
                 checks=offload,
                 leadership=cast("Any", None),
+                leading=Leading(self.dispatcher, self.there, self.leadership, self.notices),
+                forwarding=cast("Any", self.forwarding),
             )
         )
         self.client: Any = self.app.test_client()

@@ -9,11 +9,13 @@ from curta_server.core.events import (
     Asked,
     Beaten,
     Commands,
+    Heard,
     Joined,
     Left,
     Named,
     Removed,
     Renewed,
+    Unsent,
     Welcomed,
 )
 from tests.support.peer import Peer
@@ -35,7 +37,8 @@ class Visits(Promises):
         self.unseen[peer.name] = deque()
         self.undecided[peer.name] = []
         self.asked[peer.name] = 0
-        self.hello_s = self.now
+        if not peer.pulls:
+            self.hello_s = self.now
         self.expected.discard(peer.name)
         if was_known:
             self._hand_back(peer.name, set(held), None)
@@ -107,8 +110,11 @@ class Visits(Promises):
         if self._is_heard(peer):
             held = set(peer.held())
             unseen = self.unseen[peer.name]
+            before = len(unseen)
             while unseen and unseen[0][0] <= peer.seen:
                 unseen.popleft()
+            if unseen and len(unseen) < before:
+                unseen[0] = unseen[0][0], self.lease_s
             self._hand_back(peer.name, held, peer.seen)
             claims = self.undecided[peer.name]
             claims[:] = [one for one in claims if one in held]
@@ -119,6 +125,25 @@ class Visits(Promises):
         commands = self.handle(Beaten(peer.name, peer.session, peer.held(), peer.seen))
         if self._is_heard(peer):
             assert peer.name in commands.acks, "every heartbeat is answered"
+
+    def trickle(self, peer: Peer) -> None:
+        """Part of a long frame comes; no beat can pass it."""
+        if self._is_heard(peer):
+            unseen = self.unseen[peer.name]
+            if unseen:
+                unseen[0] = unseen[0][0], self.lease_s
+        self.handle(Heard(peer.name, peer.session))
+
+    def take_back(self, peer: Peer) -> None:
+        """What was cancelled before it was sent is not sent."""
+        coming = [frame for frame in peer.wire if frame.kind == "tasks"]
+        unsent = [named for frame in coming for named in frame.attempts if named in self.given_up]
+        for frame in peer.wire:
+            if frame.kind in ("tasks", "cancel"):
+                frame.attempts[:] = [named for named in frame.attempts if named not in unsent]
+        for named in unsent:
+            del self.given_up[named]
+        self.handle(Unsent(peer.name, peer.session, unsent))
 
     def say(self, peer: Peer, answers: Sequence[Answer]) -> None:
         """Answers go in: the agent's own, or whatever the test makes up."""

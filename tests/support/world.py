@@ -40,7 +40,7 @@ class World(Visits):
         commands = self.scheduler.handle([Loaded(execution, story.user, recovered)], self.now)
         is_over = len(story.plan) - 1 in story.arrived
         assert not is_over or commands.finals, "the root's row alone makes an expression done"
-        for agent, answer in self.early.pop(story.id, []):
+        for (agent, _, _), answer in self.early.pop(story.id, {}).items():
             if agent in self.known and not is_over:
                 self._take_answer(agent, answer)
         cancelled = {(agent, one) for agent, all_ in commands.cancels.items() for one in all_}
@@ -133,7 +133,10 @@ class World(Visits):
         if agent in self.gone:
             return now - self.gone[agent] > rules.grace_s
         unseen = self.unseen[agent]
-        return now - self.heard[agent] > rules.lease_s or bool(unseen and now - unseen[0][1] > rules.lease_s)
+        if now - self.heard[agent] > rules.lease_s:
+            return True
+        # The operands here are short: whatever time they are given on their way is below the rounding.
+        return bool(unseen) and now - unseen[0][1] > rules.lease_s + ROUNDING_S
 
     def _lose_all(self, agent: str) -> None:
         self.lost.add(agent)

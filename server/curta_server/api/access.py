@@ -70,7 +70,7 @@ def install(app: Quart, services: Services) -> None:
             return
         g.token = token = await services.credentials.verify(secret_of(request.headers))
         if token is None:
-            raise unauthorized("The token is unknown, revoked or expired.", f'{REALM}, error="invalid_token"')
+            raise ended()
         if request.endpoint is None or request.method == "OPTIONS":
             return  # the path is there, and routing answers
         if roles is None or token.role not in roles:
@@ -96,6 +96,11 @@ def secret_of(headers: Headers) -> str:
 def unauthorized(detail: str, challenge: str = REALM) -> Problem:
     """401, and how to do better."""
     return Problem("unauthorized", detail, headers={"WWW-Authenticate": challenge})
+
+
+def ended() -> Problem:
+    """401 for a token that is good no more, or never was."""
+    return unauthorized("The token is unknown, revoked or expired.", f'{REALM}, error="invalid_token"')
 
 
 def _refusal(role: str, roles: tuple[str, ...]) -> str:

@@ -1,6 +1,6 @@
 """Computing resources as people see them: who is connected, what it computes, drain and removal.
 
-Who lives is known to the leader's memory alone, so every route here needs the leader.
+Who lives is known to the leader's memory alone, so every route here is the leader's.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from curta_server import resources as shapes
 from curta_server.api import answers, reading
 from curta_server.api.access import ADMINS, READERS, allow, caller
 from curta_server.api.documentation import documented
+from curta_server.api.led import led
 from curta_server.api.rendering import cut, moment
 from curta_server.api.services import services
-from curta_server.errors import Problem, unavailable
+from curta_server.errors import Problem
 
 if TYPE_CHECKING:
     from curta_server.views import AgentView, RunView
@@ -35,17 +36,17 @@ class AgentsQuery(Struct):
     limit: Annotated[int, Meta(description="At most; a page may be shorter.", ge=1, le=reading.LIMIT_MAX)] = (
         reading.LIMIT
     )
-    cursor: Annotated[str, Meta(description="`next` of the page before.")] | UnsetType = UNSET
+    cursor: reading.Cursor | UnsetType = UNSET
 
 
 @agents.get("/agents")
 @allow(*READERS)
 @documented("agents", {200: shapes.AgentPage}, query=AgentsQuery, problems=("unprocessable",))
+@led
 async def list_agents() -> Response:
     """The agents by name, with what they compute; lost ones stay for an hour."""
     limit = reading.limit()
     after = _after()
-    _require_leader()
     views = services().dispatcher.agents()
     found = heapq.nsmallest(limit + 1, (view for view in views if after is None or _key(view) > after), _key)
     token = caller()
@@ -53,7 +54,7 @@ async def list_agents() -> Response:
     items: list[shapes.Agent] = []
     tasks = 0
     for view in found[:limit]:
-        items.append(_agent(view, owner))
+        items.append(_agent(view, services().dispatcher.runs(view.id, AGENT_TASKS_MAX), owner))
         tasks += len(items[-1].tasks)
         if tasks >= PAGE_TASKS_MAX:
             break
@@ -66,10 +67,10 @@ async def list_agents() -> Response:
 @agents.post("/agents/<id>/drain")
 @allow(*ADMINS)
 @documented("agents", {200: shapes.AgentChange}, problems=("not_found",))
+@led
 async def drain_agent(id: str) -> Response:
     """Give an agent no new tasks; it finishes what it has. Survives its reconnects."""
     agent = str(reading.uuid(id, "agent"))
-    _require_leader()
     if not await services().dispatcher.drain(agent):
         raise _unknown()
     return answers.answer(shapes.AgentChange(agent, "draining"))
@@ -78,18 +79,13 @@ async def drain_agent(id: str) -> Response:
 @agents.delete("/agents/<id>")
 @allow(*ADMINS)
 @documented("agents", {200: shapes.AgentChange}, problems=("not_found",))
+@led
 async def remove_agent(id: str) -> Response:
     """Disconnect an agent now and hand its tasks out again. It is not admitted for 60 s."""
     agent = str(reading.uuid(id, "agent"))
-    _require_leader()
     if not await services().dispatcher.remove(agent):
         raise _unknown()
     return answers.answer(shapes.AgentChange(agent, "removed"))
-
-
-def _require_leader() -> None:
-    if not services().dispatcher.leading:
-        raise unavailable("No orchestrator leads at the moment; the agents are not known.")
 
 
 def _key(view: AgentView) -> tuple[str, str]:
@@ -109,7 +105,7 @@ def _after() -> tuple[str, str] | None:
     return text[36:], text[:36]
 
 
-def _agent(view: AgentView, owner: str | None) -> shapes.Agent:
+def _agent(view: AgentView, runs: list[RunView], owner: str | None) -> shapes.Agent:
     return shapes.Agent(
         id=view.id,
         name=view.name,
@@ -118,8 +114,8 @@ def _agent(view: AgentView, owner: str | None) -> shapes.Agent:
         status=cast("shapes.AgentStatus", view.status),
         connected_at=moment(view.connected_at_us),
         last_seen_s=view.last_seen_s,
-        tasks=[_task(run, owner) for run in view.tasks[:AGENT_TASKS_MAX]],
-        running=len(view.tasks),
+        tasks=[_task(run, owner) for run in runs],
+        running=view.running,
     )
 
 

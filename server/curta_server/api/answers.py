@@ -12,7 +12,7 @@ from quart import Quart, Request, Response, Websocket, has_websocket_context, re
 from werkzeug.exceptions import HTTPException
 
 from curta_server.errors import Problem, unavailable
-from curta_server.store import is_outage
+from curta_server.store import is_outage, outage_sentence
 
 JSON: Final = "application/json"
 PROBLEM_JSON: Final = "application/problem+json"
@@ -78,7 +78,7 @@ def install(app: Quart) -> None:
     async def unexpected(error: Exception) -> Response:
         if is_outage(error):
             _log.warning("database away", path=_connection().path, error=repr(error))
-            return problem(unavailable("The database cannot be reached at the moment."))
+            return problem(unavailable(outage_sentence(error)))
         defect = uuid.uuid4().hex[:12]
         asked = _connection()
         _log.error("defect", defect=defect, method=asked.method, path=asked.path, exc_info=error)

@@ -15,6 +15,7 @@ from curta_server.api.access import READERS, WRITERS, allow, caller
 from curta_server.api.documentation import documented
 from curta_server.api.services import context
 from curta_server.errors import Problem
+from curta_server.leading import Memory
 
 expressions = Blueprint("expressions", __name__)
 
@@ -23,12 +24,17 @@ class ListQuery(Struct):
     status: Annotated[list[shapes.Status], Meta(description="May repeat.")] = []
     q: (
         Annotated[
-            str, Meta(description="Contained in the first 200 characters, ignoring case.", max_length=200)
+            str,
+            Meta(
+                description="Contained in the first 200 characters, ignoring case; no NUL.",
+                max_length=200,
+                pattern="^[^\\u0000]*$",
+            ),
         ]
         | UnsetType
     ) = UNSET
     limit: Annotated[int, Meta(ge=1, le=reading.LIMIT_MAX)] = reading.LIMIT
-    cursor: Annotated[str, Meta(description="`next` of the page before.")] | UnsetType = UNSET
+    cursor: reading.Cursor | UnsetType = UNSET
 
 
 class LookQuery(Struct):
@@ -62,9 +68,10 @@ async def list_expressions() -> Response:
             limit=limit + 1,
         )
     page = rows[:limit]
+    memory = await services.leading.memory([str(row.id) for row in page if not row.is_final])
     return answers.answer(
         shapes.ExpressionPage(
-            items=[rendering.expression(row, services.dispatcher) for row in page],
+            items=[rendering.expression(row, memory) for row in page],
             next=reading.make_cursor(page[-1].id.bytes) if len(rows) > limit else None,
         )
     )
@@ -72,23 +79,23 @@ async def list_expressions() -> Response:
 
 @expressions.get("/expressions/<id>")
 @allow(*READERS)
-@documented("expressions", {200: shapes.Expression}, query=LookQuery, problems=("not_found", "unprocessable"))
+@documented(
+    "expressions",
+    {200: shapes.Expression},
+    query=LookQuery,
+    problems=("not_found", "unprocessable", "too_many_requests"),
+)
 async def get_expression(id: str) -> Response:
     """Look at an expression, or wait for its end."""
     found = reading.uuid(id, "expression")
     wait_s = reading.seconds("wait", reading.WAIT_S_MAX)
     full = reading.boolean("full") is not False
-    services = context().services
     if not wait_s:
         row = await row_of(found, full=full)
     else:
-        # Watched before it is read, so that an end between the two is not missed.
-        with services.feed.watch(str(found)) as watch:
-            row = await row_of(found, full=full)
-            if not row.is_final:
-                await watch.wait(wait_s)
-                row = await row_of(found, full=full)
-    return answers.answer(rendering.expression(row, services.dispatcher, full=full))
+        async with context().gate.waiting(caller()):
+            row = await _final_row(found, wait_s, full=full)
+    return answers.answer(rendering.expression(row, await _memory_of(row), full=full))
 
 
 @expressions.delete("/expressions/<id>")
@@ -98,7 +105,8 @@ async def cancel_expression(id: str) -> Response:
     """Cancel an expression: running tasks stop at once. Cancelling again is no error."""
     found = reading.uuid(id, "expression")
     services = context().services
-    progress = services.dispatcher.progress(str(found))
+    # Only its last count of tasks is lost where the leader cannot say how far it came.
+    progress = (await services.leading.memory([str(found)])).progress.get(str(found))
     async with services.engine.begin() as connection:
         outcome: Literal["cancelled", "already", "final", "unknown"] = await store.cancel_expression(
             connection,
@@ -113,10 +121,25 @@ async def cancel_expression(id: str) -> Response:
             raise Problem("conflict", "The expression is done or failed already.")
         case "cancelled":
             metrics.finished_expressions.labels("cancelled").inc()
-            services.dispatcher.cancelled(str(found))
-            services.feed.publish_final(str(found))
+            services.leading.cancelled(str(found))
     row = await row_of(found)
-    return answers.answer(rendering.expression(row, services.dispatcher))
+    return answers.answer(rendering.expression(row, await _memory_of(row)))
+
+
+async def _final_row(id: UUID, wait_s: float, *, full: bool) -> store.ExpressionRow:
+    """The row when the expression has ended, or after `wait_s`. Raises: Problem 404."""
+    # Watched before it is read, so that an end between the two is not missed.
+    with context().services.feed.watch(str(id)) as watch:
+        row = await row_of(id, full=full)
+        if not row.is_final:
+            await watch.wait(wait_s)
+            row = await row_of(id, full=full)
+    return row
+
+
+async def _memory_of(row: store.ExpressionRow) -> Memory:
+    """What the leader's memory says of an expression; nothing where it is final."""
+    return Memory() if row.is_final else await context().services.leading.memory([str(row.id)])
 
 
 async def row_of(id: UUID, *, full: bool = False) -> store.ExpressionRow:

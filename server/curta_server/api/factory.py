@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Final
 from quart import Quart, Response, g, request
 
 from curta_server import metrics
-from curta_server.api import access, answers, openapi
+from curta_server.api import access, answers, bodies, openapi
 from curta_server.api.agents import agents
 from curta_server.api.durations import DurationCache
 from curta_server.api.expressions import expressions
+from curta_server.api.gate import Gate
 from curta_server.api.health import OpenCount, health
 from curta_server.api.operations import operations
 from curta_server.api.pages import pages
@@ -26,9 +27,6 @@ from curta_server.api.tokens import tokens
 if TYPE_CHECKING:
     from curta_server.api.services import Services
 
-BODY_TIMEOUT_S: Final = 60
-"""A body that takes longer is refused. Answers have the same time to be taken away."""
-
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -40,16 +38,18 @@ def create_app(services: Services) -> Quart:
     """
     app = Quart("curta_server", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = services.settings.body_bytes_max
-    app.config["BODY_TIMEOUT"] = BODY_TIMEOUT_S
-    app.config["RESPONSE_TIMEOUT"] = BODY_TIMEOUT_S
+    app.config["BODY_TIMEOUT"] = app.config["RESPONSE_TIMEOUT"] = services.settings.body_timeout_s
     # `//expressions` is a mistake and not another name.
     app.url_map.merge_slashes = False
     describe = openapi.install(app, _version())
+    gate = Gate(services)
+    bodies.install(app, gate.bytes)
     app.extensions[EXTENSION] = Context(
         services=services,
         durations=DurationCache(services.engine),
         plans=PlanCache(services.engine),
         open_count=OpenCount(),
+        gate=gate,
         describe=describe,
     )
     _measure(app)

@@ -28,8 +28,9 @@ _DESCRIPTION: Final = """\
 Curta evaluates arithmetic expressions whose operations are slow and costly, on many machines, exactly.
 
 Send `Authorization: Bearer <token>` with every call but the open ones. Every error is
-`application/problem+json`; its `type` leads to an explanation. Unknown fields of a body are ignored. A path
-that exists answers 405 to a method that it does not know."""
+`application/problem+json`; its `type` leads to an explanation. Unknown fields of a body are ignored;
+integers are written without a point (`1`, not `1.0`). A path that exists answers 405 to a method that it
+does not know."""
 
 _TAGS: Final = {
     "expressions": "What users submit, and what becomes of it.",
@@ -40,17 +41,33 @@ _TAGS: Final = {
     "health": "For load balancers and Prometheus. Open to all.",
 }
 
-_PARAMETERS: Final = {
-    "id": "The id, a UUID.",
-    "task": "A task's name, as it was handed out.",
-    "name": "An operation: addition, subtraction, multiplication or division.",
+_PARAMETERS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
+    "id": ("The id, a UUID. What is none is the id of nothing: 404.", {"type": "string", "format": "uuid"}),
+    "task": (
+        "A task's name, as it was handed out.",
+        {"type": "string", "pattern": resources.TASK_PATTERN},
+    ),
+    "name": (
+        "An operation: addition, subtraction, multiplication or division.",
+        {"type": "string", "enum": list(resources.OPERATION_NAMES)},
+    ),
 }
 
-_PROBLEM_HEADERS: Final = {
-    401: {"WWW-Authenticate": "Bearer"},
-    429: {"Retry-After": "Seconds after which to try again."},
-    503: {"Retry-After": "Seconds after which to try again."},
+_HEADERS: Final[dict[str, dict[str, Any]]] = {
+    "Idempotency-Key": resources.CLIENT_ID_SCHEMA,
+    "Location": {"type": "string", "format": "uri-reference"},
 }
+
+_RETRY_AFTER: Final = {
+    "Retry-After": ("Seconds after which to try again.", {"type": "integer", "minimum": 0})
+}
+_PROBLEM_HEADERS: Final[dict[int, dict[str, tuple[str, dict[str, Any]]]]] = {
+    401: {"WWW-Authenticate": ("How to do better.", {"type": "string", "pattern": "^Bearer "})},
+    429: _RETRY_AFTER,
+    503: _RETRY_AFTER,
+}
+
+_BARE: Final = {"type": "string", "minLength": 1, "pattern": r"\S", "examples": ["2+2*2"]}
 
 
 def install(app: Quart, version: str) -> Callable[[], dict[str, Any]]:
@@ -81,6 +98,8 @@ class _Provider(OpenAPIProvider):
             if issubclass(shape, msgspec.Struct) and shape.__module__ == resources.__name__
         ]
         _, components = msgspec.json.schema_components(shapes, ref_template=_REFERENCE)
+        for shape, fields in resources.EXACTLY_ONE_OF.items():
+            components[shape.__name__]["oneOf"] = [{"required": [field]} for field in fields]
         document["components"]["schemas"] = components
         return document
 
@@ -128,16 +147,16 @@ def _complete(operation: dict[str, Any], documentation: Documentation, roles: tu
     has_query = any(parameter["in"] == "query" for parameter in operation["parameters"])
     for parameter in operation["parameters"]:
         if parameter["in"] == "path":
-            parameter["description"] = _PARAMETERS[parameter["name"]]
+            parameter["description"], parameter["schema"] = _PARAMETERS[parameter["name"]]
     operation["parameters"] += [
-        {"name": name, "in": "header", "description": description, "schema": {"type": "string"}}
+        {"name": name, "in": "header", "description": description, "schema": _HEADERS[name]}
         for name, description in documentation.headers.items()
     ]
     if documentation.takes_body:
         body = operation["requestBody"]
         body["required"] = not documentation.body_optional
         if documentation.bare:
-            body["content"]["text/plain"] = {"schema": {"type": "string", "examples": ["2+2*2"]}}
+            body["content"]["text/plain"] = {"schema": _BARE}
             body["description"] = (
                 "With any other content type than JSON, or none, the bare expression in UTF-8."
             )
@@ -150,7 +169,8 @@ def _complete(operation: dict[str, Any], documentation: Documentation, roles: tu
         for response in responses.values():
             response.setdefault("headers", {})[name] = {
                 "description": description,
-                "schema": {"type": "string"},
+                "required": True,
+                "schema": _HEADERS[name],
             }
     codes = _codes(documentation, bool(roles), has_query)
     for status in sorted({PROBLEMS[code][0] for code in codes}):
@@ -171,14 +191,18 @@ def _codes(documentation: Documentation, needs_token: bool, has_query: bool) -> 
 
 
 def _problem(status: int, codes: list[str]) -> dict[str, Any]:
+    """The answer with this status: a problem, whose `type` is one of these codes'."""
     description = "; ".join(f"`{code}`: {PROBLEMS[code][1]}" for code in codes)
+    types = [f"/problems/{code}" for code in codes]
+    narrowed = {"properties": {"type": {"enum": types}, "status": {"const": status}}}
+    schema = {"allOf": [_reference(resources.ProblemDocument), narrowed]}
     response: dict[str, Any] = {
         "description": f"{description}.",
-        "content": {"application/problem+json": {"schema": _reference(resources.ProblemDocument)}},
+        "content": {"application/problem+json": {"schema": schema}},
     }
     if status in _PROBLEM_HEADERS:
         response["headers"] = {
-            name: {"description": meaning, "schema": {"type": "string"}}
-            for name, meaning in _PROBLEM_HEADERS[status].items()
+            name: {"description": meaning, "required": True, "schema": form}
+            for name, (meaning, form) in _PROBLEM_HEADERS[status].items()
         }
     return response

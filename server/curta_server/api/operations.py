@@ -53,5 +53,5 @@ async def set_duration(name: str) -> Response:
     if row is None:
         raise Problem("not_found", "There is no such operation.")
     context().durations.forget()
-    services.dispatcher.set_duration(row.name, row.duration_ms)
+    services.leading.set_duration(row.name, row.duration_ms)
     return answers.answer(shapes.Operation(row.name, row.symbol, row.duration_ms))

@@ -223,6 +223,8 @@ def _route(method: str, path: str, operation: dict[str, Any]) -> dict[str, Any]:
 def _type(schema: dict[str, Any]) -> str:
     if "$ref" in schema:
         return str(schema["$ref"]).rpartition("/")[2]
+    if "allOf" in schema:
+        return _type(schema["allOf"][0])  # the others narrow it
     if "anyOf" in schema:
         return " or ".join(_type(one) for one in schema["anyOf"])
     if "enum" in schema:

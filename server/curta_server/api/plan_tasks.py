@@ -31,7 +31,13 @@ DEPTH_MAX = 2_000_000
 
 
 class TasksQuery(Struct):
-    root: Annotated[str, Meta(description="Where to begin, the plan's root by default.")] | UnsetType = UNSET
+    root: (
+        Annotated[
+            str,
+            Meta(description="Where to begin, the plan's root by default.", pattern=shapes.TASK_PATTERN),
+        ]
+        | UnsetType
+    ) = UNSET
     depth: Annotated[
         int, Meta(description="So many levels below it; all by default.", ge=0, le=DEPTH_MAX)
     ] = DEPTH_MAX
@@ -48,7 +54,8 @@ async def list_plan_tasks(id: str) -> Response:
     found = reading.uuid(id, "expression")
     depth = reading.integer("depth", None, 0, DEPTH_MAX)
     row = await row_of(found)
-    plan = services().dispatcher.plan(str(found))
+    leading = services().leading
+    plan = leading.plan(str(found))
     if plan is None:
         plan = await context().plans.get(found)
     if plan is None:
@@ -58,7 +65,7 @@ async def list_plan_tasks(id: str) -> Response:
         return answers.answer(shapes.PlanTasks(_operand(plan, str(found), root, []), []))
     tasks = plan_walk.shown(plan, root >> 1, depth)
     # Memory before the table: what memory called done and durable has its row by then.
-    memory = services().dispatcher.task_states(str(found), tasks) or {}
+    memory = {} if row.is_final else await leading.task_states(str(found), tasks)
     rows = await _rows(found, plan_walk.asked_rows(plan, tasks))
     states = plan_walk.fold(
         plan,

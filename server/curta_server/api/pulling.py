@@ -15,18 +15,19 @@ from curta_server import values
 from curta_server.api import answers, reading
 from curta_server.api.access import AGENTS, allow, caller
 from curta_server.api.documentation import documented
-from curta_server.api.services import services
+from curta_server.api.led import led
+from curta_server.api.services import context, services
 from curta_server.errors import Problem, unavailable
 from curta_wire.frames import OPERATIONS
 from curta_wire.offload import OffloadError
 
 pulling = Blueprint("pulling", __name__)
 
-ATTEMPT_MAX: Final = 2**53 - 1
-CODE_MAX: Final = 100
+SLOTS_MAX: Final = 100_000
+"""A setting may cut what is asked for to fewer, as it does with a `hello`."""
 MESSAGE_MAX: Final = 1000
 
-_TASK = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\.(?:0|[1-9][0-9]{0,6})")
+_TASK = re.compile(shapes.TASK_PATTERN)
 _result: Final = msgspec.json.Decoder(shapes.TaskResult)
 _renewal: Final = msgspec.json.Decoder(shapes.LeaseRenewal)
 
@@ -43,7 +44,7 @@ class TakeQuery(Struct):
         | UnsetType
     ) = UNSET
     wait: Annotated[float, Meta(description="Seconds to wait for a task.", ge=0, le=reading.WAIT_S_MAX)] = 0
-    slots: Annotated[int, Meta(description="At most so many tasks.", ge=1)] = 1
+    slots: Annotated[int, Meta(description="At most so many tasks.", ge=1, le=SLOTS_MAX)] = 1
     operations: (
         Annotated[
             str, Meta(description="Which operations it computes, separated by commas; all four by default.")
@@ -54,7 +55,13 @@ class TakeQuery(Struct):
 
 @pulling.get("/tasks")
 @allow(*AGENTS)
-@documented("tasks", {200: shapes.TakenTasks, 204: None}, query=TakeQuery, problems=("unprocessable",))
+@documented(
+    "tasks",
+    {200: shapes.TakenTasks, 204: None},
+    query=TakeQuery,
+    problems=("unprocessable", "too_many_requests"),
+)
+@led
 async def take_tasks() -> Response:
     """Take ready tasks, each for `lease_s` seconds. 204 when there are none."""
     if request.method == "HEAD":
@@ -67,9 +74,10 @@ async def take_tasks() -> Response:
         except Problem:
             raise Problem("malformed", "`agent` must be a UUID.") from None
     settings = services().settings
-    slots = reading.integer("slots", 1, 1, settings.slots_max)
+    slots = min(reading.integer("slots", 1, 1, SLOTS_MAX), settings.slots_max)
     wait_s = reading.seconds("wait", reading.WAIT_S_MAX)
-    tasks = await services().pull.take(caller(), agent, slots, _operations(), wait_s)
+    async with context().gate.waiting(caller()):
+        tasks = await services().pull.take(caller(), agent, slots, _operations(), wait_s)
     if not tasks:
         return Response(b"", 204)
     return answers.answer(shapes.TakenTasks(tasks, settings.pull_lease_s))
@@ -83,6 +91,7 @@ async def take_tasks() -> Response:
     body=shapes.TaskResult,
     problems=("not_found", "not_yours", "unprocessable"),
 )
+@led
 async def put_result(task: str) -> Response:
     """Hand in what became of an attempt. 200: stored for good, or no longer wanted; also when repeated."""
     _check_task(task)
@@ -93,8 +102,10 @@ async def put_result(task: str) -> Response:
     _check_attempt(result.attempt)
     token = caller()
     if fault is not UNSET:
-        if not 1 <= len(fault.code) <= CODE_MAX or "\0" in fault.code + fault.message:
-            raise Problem("unprocessable", f"`error.code` has 1 to {CODE_MAX} characters, and none is NUL.")
+        if not 1 <= len(fault.code) <= shapes.FAULT_CODE_MAX or "\0" in fault.code + fault.message:
+            raise Problem(
+                "unprocessable", f"`error.code` has 1 to {shapes.FAULT_CODE_MAX} characters, and none is NUL."
+            )
         await services().pull.result(
             token, task, result.attempt, None, fault.code, fault.message[:MESSAGE_MAX]
         )
@@ -113,6 +124,7 @@ async def put_result(task: str) -> Response:
     body_optional=True,
     problems=("not_found", "not_yours", "unprocessable"),
 )
+@led
 async def renew_lease(task: str) -> Response:
     """Go on with an attempt for another `lease_s` seconds."""
     _check_task(task)
@@ -148,8 +160,8 @@ def _check_task(task: str) -> None:
 
 
 def _check_attempt(attempt: int) -> None:
-    if not 0 <= attempt <= ATTEMPT_MAX:
-        raise Problem("unprocessable", f"`attempt` must lie between 0 and {ATTEMPT_MAX}.")
+    if not 0 <= attempt <= shapes.ATTEMPT_MAX:
+        raise Problem("unprocessable", f"`attempt` must lie between 0 and {shapes.ATTEMPT_MAX}.")
 
 
 async def _check_value(value: str) -> None:

@@ -13,7 +13,7 @@ import binascii
 import math
 import re
 from collections.abc import Sequence
-from typing import Final, TypeVar
+from typing import Annotated, Final, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -41,6 +41,12 @@ async def body() -> bytes:
     """The whole body. Raises: what becomes 413 or 400 when it is too large or too slow."""
     if request.headers.get("Content-Encoding", "identity").lower() not in ("", "identity"):
         raise Problem("unsupported_media_type", "Send the body without a content encoding.")
+    return await raw_body()
+
+
+async def raw_body() -> bytes:
+    """The whole body, however it is encoded. Raises: what becomes 413 or 400 when it is too large or too
+    slow."""
     try:
         async with asyncio.timeout(current_app.config["BODY_TIMEOUT"]):
             data: bytes = await request.body
@@ -148,6 +154,10 @@ def limit() -> int:
 
 # --- ids and cursors --------------------------------------------------------------------------------------
 
+Cursor = Annotated[
+    str, msgspec.Meta(description="`next` of the page before, unchanged.", pattern="^[A-Za-z0-9_-]+$")
+]
+
 
 def uuid(text: str, what: str) -> UUID:
     """An id in a path. Raises: Problem 404, for what is no id is the id of nothing."""
@@ -166,8 +176,11 @@ def checked_client_id(text: str) -> str:
 def cursor(name: str = "cursor") -> bytes | None:
     """What `make_cursor` packed. Raises: Problem 400 for anything else."""
     text = request.args.get(name)
-    if text is None:
-        return None
+    return None if text is None else payload_of(text)
+
+
+def payload_of(text: str) -> bytes:
+    """What `make_cursor` packed into this text. Raises: Problem 400 for anything else."""
     try:
         payload = base64.urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))[4:]
     except ValueError:

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Final, cast
 from curta_server.resources import CUT, Expression, ExpressionError, Status, TaskCounts
 
 if TYPE_CHECKING:
-    from curta_server.dispatcher import Dispatcher
+    from curta_server.leading import Memory
     from curta_server.store import Draft, ExpressionRow, Stored
     from curta_server.views import Progress
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
-NO_LEADER: Final = "no orchestrator leads at the moment"
 OTHERS_FIRST: Final = "others are first"
 
 
@@ -31,8 +30,8 @@ def cut(name: str, text: str | None, truncated: list[str]) -> str | None:
     return text[:CUT]
 
 
-def expression(row: ExpressionRow, dispatcher: Dispatcher, *, full: bool = False) -> Expression:
-    """An expression as it stands: its row, and the leader's progress while it is open.
+def expression(row: ExpressionRow, memory: Memory, *, full: bool = False) -> Expression:
+    """An expression as it stands: its row, and what the leader's memory says of it while it is open.
 
     With `full` nothing is cut; the row must then have been read in full.
     """
@@ -48,7 +47,7 @@ def expression(row: ExpressionRow, dispatcher: Dispatcher, *, full: bool = False
         result = cut("result", row.result, truncated)
         exact = cut("exact", row.exact, truncated)
         message = cut("error.message", row.error_message, truncated)
-    progress = None if row.is_final else dispatcher.progress(str(row.id))
+    progress = None if row.is_final else memory.progress.get(str(row.id))
     status, started_at = row.status, row.started_at
     if progress is not None:
         # The row is a little behind: it says `running` with the first commit only.
@@ -66,7 +65,7 @@ def expression(row: ExpressionRow, dispatcher: Dispatcher, *, full: bool = False
         error=None
         if row.error_code is None
         else ExpressionError(row.error_code, message or "", row.error_task),
-        waiting_for=None if row.is_final else _waiting_for(row.epoch, status, progress, dispatcher),
+        waiting_for=None if row.is_final else _waiting_for(row.epoch == 0, status, progress, memory),
         created_at=row.created_at,
         started_at=started_at,
         finished_at=row.finished_at,
@@ -76,13 +75,16 @@ def expression(row: ExpressionRow, dispatcher: Dispatcher, *, full: bool = False
     )
 
 
-def stored(draft: Draft, stored: Stored, dispatcher: Dispatcher) -> Expression:
+def stored(draft: Draft, stored: Stored, memory: Memory) -> Expression:
     """An expression that was stored just now: nothing of it needs to be read back."""
+    # One that waits in the table waits behind others only where the leader said so: elsewhere it is on its
+    # way to the leader.
+    waits = stored.epoch == 0 and memory.is_here
     truncated: list[str] = []
     text = cut("expression", draft.text, truncated)
     assert text is not None
     is_final = draft.value is not None
-    progress = None if is_final else dispatcher.progress(str(draft.id))
+    progress = None if is_final else memory.progress.get(str(draft.id))
     status = "done" if is_final else progress.status if progress is not None else "queued"
     return Expression(
         id=str(draft.id),
@@ -94,7 +96,7 @@ def stored(draft: Draft, stored: Stored, dispatcher: Dispatcher) -> Expression:
         result=cut("result", draft.result, truncated),
         exact=cut("exact", draft.exact, truncated),
         error=None,
-        waiting_for=None if is_final else _waiting_for(stored.epoch, status, progress, dispatcher),
+        waiting_for=None if is_final else _waiting_for(waits, status, progress, memory),
         created_at=stored.created_at,
         started_at=_started_at(stored.created_at, progress),
         finished_at=stored.created_at if is_final else None,
@@ -117,11 +119,11 @@ def _counts(total: int, done: int, progress: Progress | None) -> TaskCounts:
     )
 
 
-def _waiting_for(epoch: int, status: str, progress: Progress | None, dispatcher: Dispatcher) -> str | None:
+def _waiting_for(waits: bool, status: str, progress: Progress | None, memory: Memory) -> str | None:
     if progress is not None:
         return progress.waiting_for
-    if not dispatcher.leading:
-        return NO_LEADER
+    if memory.away is not None:
+        return memory.away
     # Held by a term but not in memory: it ends just now, or that term is over and the row is about to be
     # released.
-    return OTHERS_FIRST if epoch == 0 and status == "queued" else None
+    return OTHERS_FIRST if waits and status == "queued" else None

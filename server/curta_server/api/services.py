@@ -12,13 +12,16 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from curta_server.api.durations import DurationCache
+    from curta_server.api.gate import Gate
     from curta_server.api.health import OpenCount
     from curta_server.api.plans import PlanCache
     from curta_server.credentials import Credentials
     from curta_server.dispatcher import Dispatcher
     from curta_server.feed import Feed
+    from curta_server.forwarding import Forwarding
     from curta_server.intake import Intake
     from curta_server.leadership import Leadership
+    from curta_server.leading import Leading
     from curta_server.planning import Planning
     from curta_server.pull import PullAgents
     from curta_server.settings import Settings
@@ -29,8 +32,9 @@ if TYPE_CHECKING:
 class Services:
     """Everything a request may use.
 
-    `engine` is the pool for REST; whoever leads, `dispatcher` is there and says so; `checks` looks at numbers
-    too long for the event loop.
+    `engine` is the pool for REST; `leading` knows what the leader's memory says, whoever leads, and
+    `forwarding` reaches it; `dispatcher` and `pull` are for what happens at the leader only; `checks` looks
+    at numbers too long for the event loop.
     """
 
     settings: Settings
@@ -43,6 +47,8 @@ class Services:
     planning: Planning
     checks: Offload
     leadership: Leadership
+    leading: Leading
+    forwarding: Forwarding
 
 
 EXTENSION: Final = "curta"
@@ -50,12 +56,14 @@ EXTENSION: Final = "curta"
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What the application keeps for its routes: the services, and caches of its own."""
+    """What the application keeps for its routes: the services, the limits, and caches of its
+    own."""
 
     services: Services
     durations: DurationCache
     plans: PlanCache
     open_count: OpenCount
+    gate: Gate
     describe: Callable[[], dict[str, Any]]
     """Builds the OpenAPI document."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Final
 
 import msgspec
@@ -17,6 +17,7 @@ from curta_server.api.documentation import documented
 from curta_server.api.services import context
 from curta_server.errors import Problem
 from curta_server.intake import new_id
+from curta_server.leading import Memory
 from curta_server.planning import Planned, Wanted
 from curta_server.slices import Slices
 
@@ -52,7 +53,7 @@ class SubmissionQuery(Struct):
     bare=True,
     headers={"Idempotency-Key": "The client's own id, where the body does not hold it."},
     answer_headers={"Location": "Where the expression is found."},
-    problems=(*_PROBLEMS, "id_reused"),
+    problems=(*_PROBLEMS, "id_reused", "too_many_requests"),
 )
 async def submit_expression() -> Response:
     """Submit an expression.
@@ -60,12 +61,13 @@ async def submit_expression() -> Response:
     Send JSON, or the bare expression as the whole body with any other content type or none. The same id
     again, with the same text and `optimize`, gives the same expression, created once.
     """
+    context().gate.submit(caller())
     wanted, client_id = await _read_submission()
     services = context().services
     planned = await services.planning.plan(*wanted, await context().durations.current())
     draft = _draft(caller().name, client_id, planned)
-    (insertion,) = await services.intake.submit([draft])
-    outcome = _outcome(draft, insertion)
+    (insertion,) = await _store([draft])
+    outcome = _outcome(draft, insertion, await _memory([insertion]))
     if isinstance(outcome, Problem):
         raise outcome
     return _found(outcome)
@@ -77,13 +79,14 @@ async def submit_expression() -> Response:
     "expressions",
     {200: shapes.BatchAnswer},
     body=shapes.BatchSubmission,
-    problems=("too_long", "unprocessable"),
+    problems=("too_long", "unprocessable", "too_many_requests"),
 )
 async def submit_expressions() -> Response:
     """Submit many expressions in one transaction.
 
     The answer has an item for each, in order: the expression, or a problem. One that is refused does not
-    hinder the others.
+    hinder the others. A batch beyond a limit of the token or the user (429) is refused as a whole, and
+    nothing of it is stored: send it again, as it is.
     """
     services = context().services
     items = (await reading.json_body(_batch)).expressions
@@ -92,12 +95,14 @@ async def submit_expressions() -> Response:
         raise Problem(
             "unprocessable", f"A batch has at most {limit:,} expressions; this one has {len(items):,}."
         )
+    context().gate.submit(caller(), len(items))
     drafts, refusals = await _drafts(items, caller().name)
-    insertions = dict(zip(drafts, await services.intake.submit(list(drafts.values())), strict=True))
+    insertions = dict(zip(drafts, await _store(list(drafts.values())), strict=True))
+    memory = await _memory(insertions.values())
     parts = []
     slices = Slices()
     for place in range(len(items)):
-        outcome = refusals.get(place) or _outcome(drafts[place], insertions[place])
+        outcome = refusals.get(place) or _outcome(drafts[place], insertions[place], memory)
         body = outcome.body() if isinstance(outcome, Problem) else outcome
         parts.append(answers.encoder.encode(body))
         await slices.turn()
@@ -112,10 +117,11 @@ async def submit_expressions() -> Response:
     query=SubmissionQuery,
     body=shapes.Submission,
     bare=True,
-    problems=_PROBLEMS,
+    problems=(*_PROBLEMS, "too_many_requests"),
 )
 async def plan_expression() -> Response:
     """What an expression would cost. Nothing is stored, and an id means nothing here."""
+    context().gate.submit(caller())
     wanted, _ = await _read_submission()
     durations = await context().durations.current()
     summary = await context().services.planning.summarize(*wanted, durations)
@@ -128,6 +134,17 @@ async def plan_expression() -> Response:
             width=summary.width,
         )
     )
+
+
+async def _store(drafts: Sequence[store.Draft]) -> list[store.Insertion]:
+    """What became of the drafts, which are all the caller's. Raises: Problem 429, 503."""
+    services, gate = context().services, context().gate
+    # Bare numbers are final when they are stored.
+    opening = sum(draft.value is None for draft in drafts)
+    if not opening:
+        return await services.intake.submit(drafts)
+    async with gate.places(caller().name, opening):
+        return await services.intake.submit(drafts)
 
 
 async def _read_submission() -> tuple[Wanted, str | None]:
@@ -204,15 +221,27 @@ def _draft(owner: str, client_id: str | None, planned: Planned) -> store.Draft:
     )
 
 
-def _outcome(draft: store.Draft, insertion: store.Insertion) -> shapes.Expression | Problem:
-    dispatcher = context().services.dispatcher
+async def _memory(insertions: Iterable[store.Insertion]) -> Memory:
+    """What the leader's memory says of those that may be in it: what was stored just now, under no term, is
+    not."""
+    asked = []
+    for insertion in insertions:
+        match insertion:
+            case store.Reused(row) if not row.is_final:
+                asked.append(str(row.id))
+            case store.Stored(id, _, epoch) if epoch:
+                asked.append(str(id))
+    return await context().services.leading.memory(asked)
+
+
+def _outcome(draft: store.Draft, insertion: store.Insertion, memory: Memory) -> shapes.Expression | Problem:
     match insertion:
         case store.Stored():
             if draft.value is not None:
                 metrics.finished_expressions.labels("done").inc()
-            return rendering.stored(draft, insertion, dispatcher)
+            return rendering.stored(draft, insertion, memory)
         case store.Reused(row):
-            return rendering.expression(row, dispatcher)
+            return rendering.expression(row, memory)
         case store.Conflict():
             return _conflict(draft.client_id or "")
 

@@ -7,11 +7,14 @@ order.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from curta_server.core.crew import Agent
 from curta_server.core.execution import OPERATION_COUNT, READY, Execution
 from curta_server.core.fair import Fair, H
+
+ASSIGN_BUDGET = 4_000
+"""Tasks handed out in one turn, about 20 ms; the next ones follow in the next turn."""
 
 RETRY_BUDGET = 2_000
 """Tasks that wait for another agent than the free ones, looked at again in one tick."""
@@ -108,18 +111,24 @@ class Allocation:
     # --- the match --------------------------------------------------------------------------------
 
     def assign(
-        self, hand_out: Callable[[Execution, int, Agent], None], crew: Callable[[], Iterable[Agent]]
-    ) -> None:
-        """Hand out ready tasks until no suitable slot is free; `crew` gives all agents, asked only in rare
-        cases."""
-        while offered := self.offered():
+        self,
+        hand_out: Callable[[Execution, int, Agent], None],
+        is_worth_waiting: Callable[[Mapping[str, float], int], bool],
+    ) -> bool:
+        """Hand out ready tasks until no suitable slot is free, or ASSIGN_BUDGET is spent: whether it was.
+        `is_worth_waiting(avoided, operation)` says whether a task waits for another agent rather than go to
+        one that it should avoid."""
+        budget = ASSIGN_BUDGET
+        while budget > 0 and (offered := self.offered()):
             user = _least(self._users, offered)
             if user is None:
-                return
+                return False
             execution = _least(user.ready, offered)
             assert execution is not None, "a user is shown only while something of it is ready"
             quantum = min(_quantum(self._users, offered, user), _quantum(user.ready, offered, execution))
-            self._serve(execution, offered, quantum, hand_out, crew)
+            quantum = min(quantum, budget)
+            budget -= quantum - self._serve(execution, offered, quantum, hand_out, is_worth_waiting)
+        return budget <= 0
 
     def _serve(
         self,
@@ -127,9 +136,10 @@ class Allocation:
         offered: int,
         quantum: int,
         hand_out: Callable[[Execution, int, Agent], None],
-        crew: Callable[[], Iterable[Agent]],
-    ) -> None:
-        """Up to `quantum` tasks of one execution, as long as the same operations are offered."""
+        is_worth_waiting: Callable[[Mapping[str, float], int], bool],
+    ) -> int:
+        """Up to `quantum` tasks of one execution, as long as the same operations are offered; what is left of
+        it."""
         user = execution.user
         operations = [operation for operation in range(OPERATION_COUNT) if offered >> operation & 1]
         agent: Agent | None = None
@@ -145,9 +155,9 @@ class Allocation:
                 elif task < 0 or first < task:
                     task, of = first, operation
             if task < 0:
-                return
+                return quantum
             if turns <= 0 or agent is None or not agent.operations >> of & 1 or task in execution.avoided:
-                agent = self._agent_for(execution, task, of, crew)
+                agent = self._agent_for(execution, task, of, is_worth_waiting)
                 turns = self._turns(agent, len(execution.ready[of]))
             execution.take(of)
             if agent is None:
@@ -163,7 +173,8 @@ class Allocation:
                 idle = self._idle[agent.operations]
                 idle.discard(agent)
                 if idle.first() is None:
-                    return
+                    return quantum
+        return quantum
 
     def _turns(self, agent: Agent | None, ready: int) -> int:
         """How many tasks the agent may take in a row: its even share of what is ready, or until another one
@@ -177,7 +188,11 @@ class Allocation:
         return max(1, min(agent.free, share))
 
     def _agent_for(
-        self, execution: Execution, task: int, operation: int, crew: Callable[[], Iterable[Agent]]
+        self,
+        execution: Execution,
+        task: int,
+        operation: int,
+        is_worth_waiting: Callable[[Mapping[str, float], int], bool],
     ) -> Agent | None:
         """The free agent that holds least; None where the task has to wait for one that is not free now."""
         avoided = execution.avoided.get(task)
@@ -197,16 +212,8 @@ class Allocation:
             if agent.free > 0
         ]
         others = [agent for agent in free if agent.id not in avoided]
-        if not others and task not in execution.seconds:
-            # The first of the busy ones that could take it is enough to wait for.
-            is_other_busy = any(
-                agent.id not in avoided
-                and agent.is_connected
-                and not agent.draining
-                and agent.operations >> operation & 1
-                for agent in crew()
-            )
-            others = [] if is_other_busy else free
+        if not others and task not in execution.seconds and not is_worth_waiting(avoided, operation):
+            others = free
         return min(others, key=lambda agent: agent.held, default=None)
 
 

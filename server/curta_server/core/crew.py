@@ -48,8 +48,8 @@ class Agent:
     (yet)."""
 
     __slots__ = (
-        "_claims", "draining", "gone_s", "heard_s", "held", "id", "is_connected", "is_lost", "operations",
-        "pulls", "pushes", "runs", "session", "slots", "suspects", "undecided", "unseen",
+        "_claims", "draining", "gone_s", "heard_s", "held", "id", "is_arriving", "is_connected", "is_lost",
+        "operations", "pulls", "pushes", "runs", "session", "slots", "suspects", "undecided", "unseen",
     )  # fmt: skip
 
     def __init__(self, id: str, claims: Claims) -> None:
@@ -61,6 +61,8 @@ class Agent:
         self.draining = False
         self.pulls = False
         self.is_connected = False
+        self.is_arriving = False
+        """It said hello, and not all of what it holds was looked at yet."""
         self.is_lost = False
         self.heard_s = 0.0
         self.gone_s = 0.0
@@ -76,7 +78,13 @@ class Agent:
 
     @property
     def free(self) -> int:
-        return self.slots - self.held if self.is_connected and not self.draining else 0
+        if not self.is_connected or self.draining or self.is_arriving:
+            return 0
+        return self.slots - self.held
+
+    def is_present(self, since_s: float) -> bool:
+        """Whether it is here to take tasks: connected; where it pulls, asking, or heard since then."""
+        return self.is_connected and (not self.pulls or self.slots > self.held or self.heard_s >= since_s)
 
     def add(self, run: Run) -> None:
         if run.name not in self.runs:

@@ -7,10 +7,11 @@ FLAT_BYTES = 500
 
 
 class EarlyAnswers:
-    """Answers by expression, with the agents that gave them; at most `bytes_max` in all."""
+    """Answers by expression, with the agents that gave them; at most `bytes_max` in all. Of what an agent
+    repeats, the last is kept."""
 
     def __init__(self, bytes_max: int) -> None:
-        self._answers: dict[str, list[tuple[str, Answer]]] = {}
+        self._answers: dict[str, dict[tuple[str, str, int], Answer]] = {}
         self._bytes_left = bytes_max
 
     def __len__(self) -> int:
@@ -19,18 +20,20 @@ class EarlyAnswers:
 
     def remember(self, expression: str, agent: str, answer: Answer) -> bool:
         """Keep the answer; False where there is no room for it."""
-        size = _size(answer)
+        key = (agent, answer.task, answer.attempt)
+        before = self._answers.get(expression, {}).get(key)
+        size = _size(answer) - (_size(before) if before is not None else 0)
         if size > self._bytes_left:
             return False
-        self._answers.setdefault(expression, []).append((agent, answer))
+        self._answers.setdefault(expression, {})[key] = answer
         self._bytes_left -= size
         return True
 
     def take(self, expression: str) -> list[tuple[str, Answer]]:
         """What was kept for the expression; it is forgotten by this."""
-        answers = self._answers.pop(expression, [])
-        self._bytes_left += sum(_size(answer) for _, answer in answers)
-        return answers
+        answers = self._answers.pop(expression, {})
+        self._bytes_left += sum(map(_size, answers.values()))
+        return [(agent, answer) for (agent, _, _), answer in answers.items()]
 
 
 def _size(answer: Answer) -> int:

@@ -5,7 +5,7 @@ expressions are named by their UUIDs in text; a session is a number that grows w
 what a replaced connection still says can be told apart.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -70,7 +70,7 @@ class Joined:
     slots: int
     operations: int
     """A bit for each operation it offers, bit 0 the first of the wire's OPERATIONS."""
-    held: Sequence[Named] = ()
+    held: Collection[Named] = ()
     draining: bool = False
     pulls: bool = False
     """It asks for tasks by `Asked` and has no heartbeat; each of its attempts has a lease of its own."""
@@ -94,12 +94,20 @@ class Renewed:
 
 
 @dataclass(frozen=True, slots=True)
+class Heard:
+    """Part of a long frame came, or one that came waits to be looked at: a sign of life, and nothing more."""
+
+    agent: str
+    session: int
+
+
+@dataclass(frozen=True, slots=True)
 class Beaten:
     """A heartbeat. `seen` counts the pushes (of this session) that the agent has read whole."""
 
     agent: str
     session: int
-    held: Sequence[Named]
+    held: Collection[Named]
     seen: int
 
 
@@ -108,6 +116,15 @@ class Answered:
     agent: str
     session: int
     answers: Sequence[Answer]
+
+
+@dataclass(frozen=True, slots=True)
+class Unsent:
+    """These attempts were cancelled before they were sent: the agent will never answer them."""
+
+    agent: str
+    session: int
+    attempts: Sequence[Named]
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +179,8 @@ class Ticked:
 
 
 Event = (
-    Loaded | Cancelled | Absent | Joined | Asked | Renewed | Beaten | Answered | Left | Drained | Removed
-    | Stored | DurationSet | Blocked | Ticked
+    Loaded | Cancelled | Absent | Joined | Asked | Renewed | Heard | Beaten | Answered | Unsent | Left
+    | Drained | Removed | Stored | DurationSet | Blocked | Ticked
 )  # fmt: skip
 
 

@@ -32,10 +32,10 @@ class Execution:
     """
 
     __slots__ = (
-        "_leaves_from", "_remaining", "_stack", "_uses", "attempts", "avoided", "committed", "durations_ms",
-        "ended", "failures", "former", "held", "id", "is_gated", "losses", "pending", "plan", "ready", "root",
-        "runs", "seconds", "started", "started_s", "state", "twins", "uncommitted", "user", "values",
-        "values_bytes",
+        "_leaves_from", "_remaining", "_stack", "_uses", "attempts", "avoided", "committed",
+        "durations_ms", "ended", "failed", "failures", "former", "held", "id", "is_gated", "losses",
+        "negated", "pending", "plan", "ready", "root", "runs", "seconds", "started", "started_s", "state",
+        "twins", "uncommitted", "user", "values", "values_bytes", "verdicts",
     )  # fmt: skip
 
     def __init__(
@@ -52,6 +52,9 @@ class Execution:
         self.pending = bytearray(tasks) if recovered else _task_operands(plan)
         self.values: list[str | None] = [None] * tasks
         self.values_bytes = 0
+        self.negated: dict[int, str] = {}
+        """Long values with the other sign, as those who write operands out have made them: once for all their
+        users. They go with the values."""
         self.committed = 0
         self.started = recovered
         self.started_s: float | None = None
@@ -65,8 +68,14 @@ class Execution:
         self.former: dict[int, dict[int, str]] = {}
         self.seconds: set[int] = set()
         self.failures: dict[int, int] = {}
+        self.failed: dict[int, set[int]] = {}
+        """By task: attempts of earlier epochs that failed. Said again they count for nothing."""
         self.losses: dict[int, int] = {}
-        self.avoided: dict[int, set[str]] = {}
+        self.verdicts: dict[int, str] = {}
+        """What is to be said of tasks that failed or were lost once too often, should no attempt win."""
+        self.avoided: dict[int, dict[str, float]] = {}
+        """By task: agents that are not to get it while another can take it, and until when one that can, but
+        is busy, is waited for."""
         self._uses: dict[int, int] = {}
         self._leaves_from = 0 if not recovered else -1
         self._stack: list[int] = [self.root] if recovered else []
@@ -200,14 +209,16 @@ class Execution:
                 return
             del self._uses[operand]
         self.values[operand] = None
+        if self.negated:
+            self.negated.pop(operand, None)
 
-    def reopen(self, task: int) -> list[int]:
+    def reopen(self, task: int, budget: int) -> tuple[list[int], bool]:
         """Nobody computes the task any more: what is ready by that (itself, or operands not needed until
-        now)."""
+        now), as `ask_for` gives it."""
         if self.state[task] != RUNNING:
-            return []
+            return [], False
         self.state[task] = UNNEEDED
-        return self.ask_for([task])
+        return self.ask_for([task], budget)
 
     def missing_operands(self, task: int) -> list[int]:
         """The operands whose values are not here. A task that an agent held on to over a restart may lack
@@ -215,16 +226,19 @@ class Execution:
         plan, state = self.plan, self.state
         return [of >> 1 for of in (plan.left[task], plan.right[task]) if of >= 0 and state[of >> 1] < DONE]
 
-    def ask_for(self, tasks: Iterable[int]) -> list[int]:
-        """The tasks are needed, too, if nobody needed them until now: what is ready by that."""
+    def ask_for(self, tasks: Iterable[int], budget: int) -> tuple[list[int], bool]:
+        """The tasks are needed, too, if nobody needed them until now: (what is ready by that, whether
+        `advance` has to go on with it)."""
         found: list[int] = []
         stack, self._stack = self._stack, list(tasks)
-        while self._stack:
+        while self._stack and budget > 0:
             wanted = self._stack.pop()
             if self.state[wanted] == UNNEEDED and self._want(wanted):
                 found.append(wanted)
-        self._stack = stack
-        return found
+            budget -= 1
+        is_more = bool(self._stack)
+        self._stack = stack + self._stack
+        return found, is_more
 
     def next_attempt(self, task: int, epoch: int) -> int:
         """The number of the next attempt: epoch × 2^20 + n. Only tasks handed out more than once are
@@ -243,6 +257,15 @@ class Execution:
     def remaining_ms(self) -> int:
         """The work of all tasks not yet committed, one after another."""
         return sum(count * ms for count, ms in zip(self._remaining, self.durations_ms, strict=True))
+
+    def operand_bytes(self, task: int) -> int:
+        """About how long the task's operands are on the wire."""
+        plan, values = self.plan, self.values
+        operands = (
+            plan.literal(reference) if reference < 0 else values[reference >> 1] or ""
+            for reference in (plan.left[task], plan.right[task])
+        )
+        return sum(map(len, operands))
 
     def name(self, task: int) -> str:
         """The task's name on the wire."""

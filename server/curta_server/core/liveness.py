@@ -1,4 +1,4 @@
-"""Who is there: sessions, heartbeats, leases, grace, and the gate after a restart.
+"""Who is there: sessions, heartbeats, leases and grace.
 
 A part of the scheduler with a file of its own. Liveness comes from the session, never from the length of a
 task: an agent that beats may compute for days. Two deadlines do not add up: a closed connection has its
@@ -6,28 +6,36 @@ grace, a silent one its lease. Both run on lease time, which stands still while 
 reading (`Ticked.late_s`).
 """
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from curta_server.core.arrivals import BUDGET, Arrivals
 from curta_server.core.crew import Agent, Claims
 from curta_server.core.events import (
     Asked,
     Beaten,
     Closed,
+    Heard,
     Joined,
     Left,
     Named,
     Removed,
     Renewed,
-    Welcomed,
+    Unsent,
 )  # fmt: skip
 from curta_server.core.execution import Execution
+from curta_server.core.gate import Gate
 
 if TYPE_CHECKING:
     from curta_server.core.scheduler import Rules, Scheduler
 
 LIMITS_EVERY_S = 1.0
 """How often attempts are looked at for taking too long."""
+LOSE_BUDGET = 4_000
+"""Attempts of lost agents that one tick frees, about 20 ms: a herd that is gone is dealt with in several."""
+SLOW_BYTES_S = 32 * 1024
+"""A link that is slower than this for operands of a megabyte counts as deaf."""
 
 
 class Liveness:
@@ -41,11 +49,10 @@ class Liveness:
         self._rules = rules
         self._scheduler = scheduler
         self._late_s = 0.0
+        self._freed = 0
         self._limits_s = now
-        self._expected = set(expected)
-        self._opened_s = now
-        self._hello_s = now
-        self.gate_is_closed = bool(self._expected)
+        self.gate = Gate(rules, expected, now)
+        self.arrivals = Arrivals(scheduler)
 
     @property
     def lease_time(self) -> float:
@@ -69,12 +76,25 @@ class Liveness:
         where none does."""
         offered: int | None = None
         is_anyone_here = False
+        since_s = self.lease_time - self._rules.grace_s
         for agent in self.agents.values():
-            if agent.is_connected:
+            if agent.is_present(since_s):
                 is_anyone_here = True
                 if not agent.draining:
                     offered = (offered or 0) | agent.operations
         return is_anyone_here, offered
+
+    def is_worth_waiting(self, avoided: Mapping[str, float], operation: int) -> bool:
+        """Whether a task that should avoid these agents (each with the time until when others are waited for)
+        had better wait for another, which is busy now."""
+        now, since_s = self._scheduler.now, self.lease_time - self._rules.grace_s
+        return any(until > now for until in avoided.values()) and any(
+            agent.id not in avoided
+            and agent.is_present(since_s)
+            and not agent.draining
+            and agent.operations >> operation & 1
+            for agent in self.agents.values()
+        )
 
     # --- come -------------------------------------------------------------------------------------
 
@@ -103,44 +123,8 @@ class Liveness:
         agent.pushes = 0
         agent.unseen.clear()
         agent.suspects.clear()
-        keep, drop = self._reconcile(agent, event.held)
-        if agent.pulls:
-            agent.slots = agent.held  # it asks with `Asked`
-        scheduler.commands.welcomes.append(Welcomed(agent.id, event.session, keep, drop))
-        if agent.draining:
-            scheduler.commands.drains.append(agent.id)
-        scheduler.place(agent)
-        self._expected.discard(agent.id)
-        self._hello_s = scheduler.now
-
-    def _reconcile(self, agent: Agent, held: Iterable[Named]) -> tuple[list[Named], list[Named]]:
-        """Compare what the agent says it holds with what it was handed."""
-        scheduler = self._scheduler
-        keep: list[Named] = []
-        drop: list[Named] = []
-        before = dict(agent.runs)
-        for task in list(agent.undecided):
-            agent.forget_undecided(task)
-        said = set(held)
-        for name, run in before.items():
-            if (name, run.attempt) not in said:
-                scheduler.hand_back(run)
-        for name, attempt in dict.fromkeys(held):
-            run_before = before.get(name)
-            if run_before is not None and run_before.attempt == attempt:
-                if run_before.given_up:
-                    agent.remove(run_before)
-                    drop.append(Named(name, attempt))
-                else:
-                    run_before.push = 0
-                    keep.append(Named(name, attempt))
-            else:
-                verdict = scheduler.adopt(agent, Named(name, attempt))
-                if verdict == "keep":
-                    keep.append(Named(name, attempt))
-                elif verdict == "drop":
-                    drop.append(Named(name, attempt))
-        return keep, drop
+        self.gate.came(agent.id, scheduler.now, says_hello=not agent.pulls)
+        self.arrivals.arrived(agent, event.held)
 
     def adopt_undecided(self, execution: Execution) -> None:
         """The expression came into memory: attempts of it that agents hold are decided now."""
@@ -149,7 +133,7 @@ class Liveness:
             for name in list(names):
                 attempt = agent.forget_undecided(name)
                 assert attempt is not None
-                if scheduler.adopt(agent, Named(name, attempt)) == "drop":
+                if scheduler.hands.adopt(agent, Named(name, attempt)) == "drop":
                     agent.keep_undecided(name, attempt)  # its slot is free once it has answered
                     self._cancel(agent, Named(name, attempt))
             scheduler.place(agent)
@@ -166,18 +150,28 @@ class Liveness:
 
     # --- stay -------------------------------------------------------------------------------------
 
+    def heard(self, event: Heard) -> None:
+        """A long frame is on its way. No beat can pass it to say what the agent has read meanwhile."""
+        agent = self.speaking(event.agent, event.session)
+        if agent is not None and agent.unseen:
+            agent.unseen[0] = agent.unseen[0][0], self.lease_time
+
     def beaten(self, event: Beaten) -> None:
         """A heartbeat: what the agent has seen and does not hold is ready at once; what two beats in a row
-        name and nobody wants is cancelled (a single one may have crossed its ack)."""
+        name and nobody wants is cancelled (a single one may have crossed its ack), so many at a time."""
         scheduler = self._scheduler
         agent = self.speaking(event.agent, event.session)
         if agent is None:
             return
         scheduler.commands.acks.setdefault(agent.id, [])
-        while agent.unseen and agent.unseen[0][0] <= event.seen:
-            agent.unseen.popleft()
+        if agent.unseen and agent.unseen[0][0] <= event.seen:
+            while agent.unseen and agent.unseen[0][0] <= event.seen:
+                agent.unseen.popleft()
+            if agent.unseen:
+                # The next one was on its way only from now on, if the link is slow.
+                agent.unseen[0] = agent.unseen[0][0], self.lease_time
         suspects, agent.suspects = agent.suspects, set()
-        if not agent.runs and not event.held and not agent.undecided:
+        if agent.is_arriving or not (agent.runs or event.held or agent.undecided):
             return
         said = dict.fromkeys(event.held)
         for run in list(agent.runs.values()):
@@ -187,15 +181,31 @@ class Liveness:
                 if run.given_up:
                     self._cancel(agent, named)
             elif run.push <= event.seen:
-                scheduler.hand_back(run)
+                if not run.given_up:
+                    # It read of the task and does not hold it: whatever the reason, others will do better.
+                    scheduler.hands.avoid(run)
+                scheduler.hands.hand_back(run)
         for name in [name for name, attempt in agent.undecided.items() if Named(name, attempt) not in said]:
             agent.forget_undecided(name)
-        for named in said:
-            if agent.undecided.get(named.task) != named.attempt and scheduler.adopt(agent, named) == "drop":
+        for named in list(itertools.islice(said, BUDGET)):
+            if (
+                agent.undecided.get(named.task) != named.attempt
+                and scheduler.hands.adopt(agent, named) == "drop"
+            ):
                 agent.suspects.add(named)
                 if named in suspects:
                     self._cancel(agent, named)
         scheduler.place(agent)
+
+    def unsent(self, event: Unsent) -> None:
+        """The slots of attempts that never went out are free."""
+        agent = self.agents.get(event.agent)
+        if agent is not None and agent.session == event.session:
+            for name, attempt in event.attempts:
+                run = agent.runs.get(name)
+                if run is not None and run.attempt == attempt:
+                    self._scheduler.hands.hand_back(run)
+            self._scheduler.place(agent)
 
     def asked(self, event: Asked) -> None:
         agent = self.speaking(event.agent, event.session)
@@ -247,7 +257,7 @@ class Liveness:
 
     def _hand_back_all(self, agent: Agent) -> None:
         for run in list(agent.runs.values()):
-            self._scheduler.hand_back(run)
+            self._scheduler.hands.hand_back(run)
         for name in list(agent.undecided):
             agent.forget_undecided(name)
 
@@ -255,12 +265,17 @@ class Liveness:
         """Time passed: leases, grace, limits, the gate."""
         self._late_s += late_s
         now, rules = self.lease_time, self._rules
+        self._freed = 0
         for agent in list(self.agents.values()):
+            if self._freed > LOSE_BUDGET:
+                break  # the others with the next ticks
             if agent.pulls and not agent.is_lost:
                 self._expire_pulled(agent, now)
             elif agent.is_connected:
+                if late_s and agent.heard_s > now:
+                    agent.heard_s = now  # heard after the pause, and before it was known how long that was
                 silent = now - agent.heard_s > rules.lease_s
-                if silent or (agent.unseen and now - agent.unseen[0][1] > rules.lease_s):
+                if silent or self._is_deaf(agent, now):
                     why = "nothing heard" if silent else "a frame was not read"
                     self.close(agent, 1001, f"{why} for {rules.lease_s:g} s")
                     self._lose(agent)
@@ -272,14 +287,28 @@ class Liveness:
         if self._scheduler.now - self._limits_s >= LIMITS_EVERY_S:
             self._limits_s = self._scheduler.now
             self._check_limits()
-        if self.gate_is_closed:
-            self._check_gate()
+        if self.gate.is_closed and not self.arrivals:
+            missing = self.gate.open_in_time(self._scheduler.now)
+            if missing is not None:
+                self._scheduler.commands.lost.extend(missing)
+                self._scheduler.open_gate()
+
+    def _is_deaf(self, agent: Agent, now: float) -> bool:
+        """Whether a push was not read within the lease and the time that a slow link takes for it."""
+        if not agent.unseen:
+            return False
+        number, since_s = agent.unseen[0]
+        over_s = now - since_s - self._rules.lease_s
+        if over_s <= 0:
+            return False
+        runs = (run for run in agent.runs.values() if run.push == number)
+        return over_s * SLOW_BYTES_S > sum(run.execution.operand_bytes(run.task) for run in runs)
 
     def _expire_pulled(self, agent: Agent, now: float) -> None:
         rules = self._rules
         for run in list(agent.runs.values()):
             if now - run.leased_s > rules.pull_lease_s:
-                self._scheduler.lose(run)
+                self._scheduler.hands.lose(run)
         if not agent.runs and agent.slots <= agent.held and now - agent.heard_s > rules.pull_lease_s:
             self._lose(agent)
 
@@ -289,8 +318,9 @@ class Liveness:
         agent.gone_s = self.lease_time
         self._scheduler.commands.lost.append(agent.id)
         self._scheduler.withdraw(agent)
+        self._freed += len(agent.runs)
         for run in list(agent.runs.values()):
-            self._scheduler.lose(run)
+            self._scheduler.hands.lose(run)
         for name in list(agent.undecided):
             agent.forget_undecided(name)
 
@@ -300,16 +330,4 @@ class Liveness:
             for run in agent.runs.values():
                 limit_s = run.duration_ms / 1000 * rules.limit_factor + rules.limit_extra_s
                 if now - run.started_s > limit_s and not run.given_up:
-                    self._scheduler.offer_second(run)
-
-    def _check_gate(self) -> None:
-        """Recovered tasks go on when all expected agents are back, or none came for a while, or it takes too
-        long."""
-        rules, now = self._rules, self._scheduler.now
-        quiet = now - max(self._hello_s, self._opened_s) >= rules.recovery_quiet_s
-        if not self._expected or quiet or now - self._opened_s >= rules.recovery_max_s:
-            self.gate_is_closed = False
-            # Whoever comes later is welcome, but the next restart need not wait for those who never do.
-            self._scheduler.commands.lost.extend(sorted(self._expected))
-            self._expected.clear()
-            self._scheduler.open_gate()
+                    self._scheduler.hands.offer_second(run)

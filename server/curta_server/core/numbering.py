@@ -40,7 +40,7 @@ def number(graph: Graph, costs: Sequence[int]) -> tuple[Graph, "array[int]", "ar
         _moved(right, order, doubled),
         graph.root if graph.root < 0 else doubled[graph.root >> 1] | graph.root & 1,
     )
-    return ordered, *_users(ordered)
+    return ordered, *users_of(ordered)
 
 
 def _moved(references: "array[int]", order: Sequence[int], doubled: "array[int]") -> "array[int]":
@@ -54,7 +54,7 @@ def _moved(references: "array[int]", order: Sequence[int], doubled: "array[int]"
     )
 
 
-def _users(graph: Graph) -> tuple["array[int]", "array[int]"]:
+def users_of(graph: Graph) -> tuple["array[int]", "array[int]"]:
     """For each task where its users begin in the second array; ascending, twice where it is both operands."""
     tasks = len(graph)
     counts = [0] * (tasks + 1)

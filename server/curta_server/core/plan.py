@@ -15,8 +15,8 @@ from typing import Final
 
 from curta_server.core.chains import regroup
 from curta_server.core.expression import Tree
-from curta_server.core.graph import Graph
-from curta_server.core.numbering import number
+from curta_server.core.graph import DIVISION, Graph
+from curta_server.core.numbering import number, users_of
 from curta_server.core.sharing import share
 
 TASKS_MAX: Final = 2_000_000
@@ -37,6 +37,10 @@ class TooManyTasks(Exception):
         super().__init__(f"{count:,} operations need more than the {limit:,} tasks that are allowed")
         self.count = count
         self.limit = limit
+
+
+class NewerPlan(ValueError):
+    """A stored plan of a later release, which that one can read."""
 
 
 @dataclass(slots=True)
@@ -84,24 +88,53 @@ class Plan:
 
     @classmethod
     def decode(cls, data: bytes, text: str) -> "Plan":
-        """The plan that `encode` wrote, for the same text. Raises: ValueError for any other data."""
+        """The plan that `encode` wrote, for the same text. Raises: ValueError for any other data, NewerPlan
+        for one that a later release wrote.
+
+        A large plan is told from damaged data by its checksum alone: to look at millions of references would
+        hold whoever loads it. Takes no more time and memory than the plan of such a text can.
+        """
         try:
             mark, version, flags, tasks, literals, users, root = _HEADER.unpack_from(data)
+            if mark == _MARK and version > _VERSION:
+                raise NewerPlan(f"a plan of version {version}")
             if mark != _MARK or version != _VERSION:
                 raise ValueError(f"no plan of version {_VERSION}")
+            lengths = (tasks, tasks, literals, literals, tasks + 1, users)
+            size = tasks + 4 * sum(lengths)
+            if max(tasks, literals, users) > 2 * len(text):
+                raise ValueError("damaged plan: too large for its text")
             body = memoryview(data)[_HEADER.size :]
             if flags & _COMPRESSED:
-                body = memoryview(zlib.decompress(body))
+                body = _inflated(body, size)
         except (struct.error, zlib.error) as error:
             raise ValueError(f"damaged plan: {error}") from None
-        lengths = (tasks, tasks, literals, literals, tasks + 1, users)
-        if len(body) != tasks + 4 * sum(lengths):
+        if len(body) != size:
             raise ValueError("damaged plan: its length does not fit")
         ends = list(accumulate((4 * length for length in lengths), initial=tasks))
         left, right, starts, stops, users_at, users_ = (
             _from_little_endian(body[ends[i] : ends[i + 1]]) for i in range(6)
         )
-        return cls(text, bytes(body[:tasks]), left, right, starts, stops, users_at, users_, root)
+        plan = cls(text, bytes(body[:tasks]), left, right, starts, stops, users_at, users_, root)
+        if not flags & _COMPRESSED:
+            plan._check()
+        return plan
+
+    def _check(self) -> None:
+        """Raises: ValueError where a reference leads nowhere, or forwards."""
+        tasks, literals = len(self), len(self.starts)
+        graph = Graph(bytearray(self.operations), self.left, self.right, self.root)
+        for task, operation in enumerate(self.operations):
+            for reference in (self.left[task], self.right[task]):
+                if operation > DIVISION or not ~literals < reference >> 1 < task:
+                    raise ValueError(f"damaged plan: task {task} is none")
+        for start, end in zip(self.starts, self.ends, strict=True):
+            if not 0 <= start < end <= len(self.text):
+                raise ValueError("damaged plan: a literal is not in the text")
+        if self.root >> 1 != tasks - 1 or (not tasks and not literals):
+            raise ValueError("damaged plan: the root is not its last task")
+        if (self.users_at, self.users) != users_of(graph):
+            raise ValueError("damaged plan: its users are not those of its tasks")
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +215,15 @@ def _width(graph: Graph, costs: Sequence[int]) -> int:
             ended += 1
         widest = max(widest, started - ended)
     return widest
+
+
+def _inflated(data: memoryview, size: int) -> memoryview:
+    """What was compressed: `size` bytes and nothing after them. Raises: ValueError, zlib.error."""
+    inflating = zlib.decompressobj()
+    body = inflating.decompress(data, size + 1)
+    if not inflating.eof or inflating.unused_data:
+        raise ValueError("damaged plan: its length does not fit")
+    return memoryview(body)
 
 
 def _little_endian(numbers: "array[int]") -> bytes:

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from curta_server.core.acks import Acks
 from curta_server.core.allocation import Allocation, User
 from curta_server.core.crew import Agent, Run
 from curta_server.core.early import EarlyAnswers
@@ -27,6 +28,7 @@ from curta_server.core.events import (
     Error,
     Event,
     Final,
+    Heard,
     Joined,
     Left,
     Loaded,
@@ -35,8 +37,10 @@ from curta_server.core.events import (
     Renewed,
     Stored,
     Ticked,
+    Unsent,
 )  # fmt: skip
-from curta_server.core.execution import COMMITTED, DONE, RUNNING, Execution
+from curta_server.core.execution import COMMITTED, DONE, Execution
+from curta_server.core.hands import Hands, split
 from curta_server.core.liveness import Liveness
 from curta_server.core.wording import describe, negate
 
@@ -56,6 +60,8 @@ class Rules:
     limit_extra_s: float = 30.0
     failures_max: int = 3
     losses_max: int = 5
+    avoid_s: float = 30.0
+    """So long a task waits for an agent that is busy rather than go to one that failed it."""
     values_bytes_max: int = 256 * 1024 * 1024
     recovery_quiet_s: float = 5.0
     recovery_max_s: float = 60.0
@@ -89,11 +95,12 @@ class Scheduler:
         self.crew = Liveness(rules, self, expected=expected, now=now)
         self._allocation = Allocation()
         self._advancing: deque[Execution] = deque()
-        self._late_acks: dict[Run, list[tuple[str, Named]]] = {}
-        self._end_acks: dict[str, list[tuple[str, Named]]] = {}
+        self.acks = Acks(self.executions)
+        self.hands = Hands(self, self._allocation, self.acks)
         self.early = EarlyAnswers(rules.early_bytes_max)
         self._blocked = False
-        self._touched: set[Execution] = set()
+        self.touched: dict[Execution, None] = {}
+        """Which hold less than before in this turn; in order, so that like events give like commands."""
         self._offer: tuple[bool, int | None] | None = None
         """What `crew.offer` says, if anybody asked since the last turn."""
         self.now = now
@@ -104,20 +111,22 @@ class Scheduler:
         name."""
         self.now = now
         self._offer = None
-        self.commands = commands = Commands()
+        self.commands = self.acks.commands = commands = Commands()
+        self.crew.arrivals.go_on()
         for event in events:
             self._take(event)
         budget = ADVANCE_BUDGET
         while self._advancing and budget > 0:
             budget -= self._advance(self._advancing.popleft(), budget)
-        commands.again = bool(self._advancing)
-        for execution in self._touched:
+        commands.again = bool(self._advancing or self.crew.arrivals)
+        for execution in self.touched:
             if not execution.ended:
                 self._allocation.show(execution)
             self._allocation.show_user(execution.user)
-        self._touched.clear()
+        self.touched.clear()
         if not self._blocked:
-            self._allocation.assign(self._hand_out, self._all_agents)
+            is_more = self._allocation.assign(self.hands.hand_out, self.crew.is_worth_waiting)
+            commands.again = commands.again or is_more
         return commands
 
     def _take(self, event: Event) -> None:
@@ -128,6 +137,8 @@ class Scheduler:
                 self._stored(event)
             case Beaten():
                 self.crew.beaten(event)
+            case Heard():
+                self.crew.heard(event)
             case Loaded():
                 self._loaded(event)
             case Cancelled(expression):
@@ -143,6 +154,8 @@ class Scheduler:
                 self.crew.asked(event)
             case Renewed():
                 self.crew.renewed(event)
+            case Unsent():
+                self.crew.unsent(event)
             case Left():
                 self.crew.left(event)
             case Drained(agent):
@@ -171,7 +184,7 @@ class Scheduler:
         self.executions[execution.id] = execution
         if execution.state[execution.root] == COMMITTED:
             self._finish(execution)
-        execution.is_gated = event.gated and self.crew.gate_is_closed
+        execution.is_gated = event.gated and self.crew.gate.is_closed
         for agent, answer in self.early.take(execution.id):
             if agent in self.crew.agents:
                 self._late_answer(self.crew.agents[agent], answer)
@@ -187,6 +200,11 @@ class Scheduler:
                 execution.is_gated = False
                 self._allocation.show(execution)
                 self._advancing.append(execution)
+
+    def go_on(self, execution: Execution) -> None:
+        """The expression has more tasks to find; not at once, for they may be many."""
+        if not execution.is_gated:
+            self._advancing.append(execution)
 
     def _advance(self, execution: Execution, budget: int) -> int:
         """Let a new expression's ready tasks be found, up to the budget: what it cost."""
@@ -221,13 +239,8 @@ class Scheduler:
         execution.ended = True
         self._allocation.hide(execution)
         for run in [*execution.runs.values(), *execution.twins.values()]:
-            self.give_up(run)
-        for run in execution.uncommitted.values():
-            for agent, named in [(run.agent.id, Named(run.name, run.attempt)), *self._late_acks.pop(run, ())]:
-                self._ack(agent, named)
-        execution.uncommitted.clear()
-        for agent, named in self._end_acks.pop(execution.id, ()):
-            self._ack(agent, named)
+            self.hands.give_up(run)
+        self.acks.dropped(execution)
         del self.executions[execution.id]
         execution.user.loaded -= 1
         if not execution.user.loaded:
@@ -238,104 +251,7 @@ class Scheduler:
         if expression not in self.executions:
             self.crew.cancel_undecided(expression)
             for agent, answer in self.early.take(expression):
-                self._ack(agent, Named(answer.task, answer.attempt))
-
-    # --- handing out ------------------------------------------------------------------------------
-
-    def _all_agents(self) -> Iterable[Agent]:
-        return self.crew.agents.values()
-
-    def _hand_out(self, execution: Execution, task: int, agent: Agent) -> None:
-        attempt = execution.next_attempt(task, self.epoch)
-        pushes = self.commands.pushes.get(agent.id)
-        if pushes is None:
-            pushes = self.commands.pushes[agent.id] = []
-            agent.pushes += 1
-            agent.unseen.append((agent.pushes, self.crew.lease_time))
-        duration_ms = self.durations_ms[execution.plan.operations[task]]
-        run = Run(execution, task, execution.name(task), attempt, agent, agent.pushes, duration_ms, self.now)
-        if agent.pulls:
-            run.leased_s = self.crew.lease_time
-        self._put_in_hand(run)
-        pushes.append(run)
-
-    def _put_in_hand(self, run: Run) -> None:
-        """The agent computes the attempt from now on, beside another one if there is one."""
-        execution, task = run.execution, run.task
-        run.agent.add(run)
-        if task in execution.runs:
-            execution.seconds.discard(task)
-            execution.count_attempt(task, run.attempt, self.epoch)
-            execution.twins[task] = run
-        else:
-            execution.state[task] = RUNNING
-            execution.runs[task] = run
-        if not execution.started:
-            execution.started = True
-            execution.started_s = self.now
-            self.commands.started.append(execution)
-
-    def offer_second(self, run: Run) -> None:
-        """The attempt takes too long: one more beside it, on another agent."""
-        execution, task = run.execution, run.task
-        if execution.ended or task in execution.twins or task in execution.seconds:
-            return
-        missing = execution.missing_operands(task)
-        if missing:
-            # Held since before a restart, and what it needs was never stored: that comes first.
-            for ready in execution.ask_for(missing):
-                self._allocation.offer(execution, ready)
-            return
-        execution.count_attempt(task, run.attempt, self.epoch)
-        execution.seconds.add(task)
-        execution.avoided.setdefault(task, set()).add(run.agent.id)
-        self._allocation.offer(execution, task)
-
-    def adopt(self, agent: Agent, named: Named) -> str:
-        """An agent says that it holds this attempt: "keep", "drop", or "undecided" while the expression is
-        not here.
-
-        An open task's attempt is kept even if a newer one runs (at most two), so that a blip never restarts
-        an hour's work. Within this epoch only attempts that were handed to this very agent count.
-        """
-        expression, task = split(named.task)
-        execution = self.executions.get(expression)
-        if execution is None and named.attempt >> 20 == self.epoch:
-            return "drop"  # what this term handed out is in memory until it is final
-        if execution is None:
-            agent.keep_undecided(named.task, named.attempt)
-            self.commands.unknown.add(expression)
-            return "undecided"
-        if not 0 <= task < len(execution.plan):
-            return "drop"
-        if named.task in agent.runs:
-            return "drop"  # a newer attempt is in its hands
-        winner = execution.uncommitted.get(task)
-        if winner is not None and winner.agent.id == agent.id and winner.attempt == named.attempt:
-            return "keep"  # its result is here and waits for the commit: the ack will come
-        if execution.ended or execution.state[task] >= DONE or task in execution.twins:
-            return "drop"
-        if not self._was_handed(execution, task, named.attempt, agent.id):
-            return "drop"
-        run = Run(
-            execution, task, named.task, named.attempt, agent, agent.pushes,
-            self.durations_ms[execution.plan.operations[task]], self.now,
-        )  # fmt: skip
-        run.leased_s = self.crew.lease_time
-        self._forget_former(execution, task, named.attempt)
-        if execution.losses.get(task, 0):
-            execution.losses[task] -= 1
-        execution.count_attempt(task, named.attempt, self.epoch)
-        self._put_in_hand(run)
-        execution.held += 1
-        execution.user.held += 1
-        return "keep"
-
-    def _was_handed(self, execution: Execution, task: int, attempt: int, agent: str) -> bool:
-        epoch = attempt >> 20
-        if epoch == self.epoch:
-            return execution.former.get(task, {}).get(attempt) == agent
-        return 0 < epoch < self.epoch
+                self.acks.now(agent, Named(answer.task, answer.attempt))
 
     def knows_attempt(self, agent_id: str, name: str, attempt: int) -> bool | None:
         """Whether this attempt is or was in the agent's hands; None where the task is not in memory."""
@@ -349,7 +265,7 @@ class Scheduler:
         winner = execution.uncommitted.get(task)
         if winner is not None and winner.agent.id == agent_id and winner.attempt == attempt:
             return True
-        return self._was_handed(execution, task, attempt, agent_id)
+        return self.hands.was_handed(execution, task, attempt, agent_id)
 
     # --- results ----------------------------------------------------------------------------------
 
@@ -375,30 +291,27 @@ class Scheduler:
         if agent.undecided.get(answer.task) == answer.attempt:
             agent.forget_undecided(answer.task)
         if execution is None and answer.attempt >> 20 == self.epoch:
-            self._ack(agent.id, named)
+            self.acks.now(agent.id, named)
         elif execution is None:
             self._remember_early(expression, agent, answer)
         elif not 0 <= task < len(execution.plan):
-            self._ack(agent.id, named)
+            self.acks.now(agent.id, named)
         elif (
             execution.ended
             or execution.state[task] >= DONE
-            or not self._was_handed(execution, task, answer.attempt, agent.id)
+            or not self.hands.was_handed(execution, task, answer.attempt, agent.id)
         ):
-            self._ack_in_time(execution, task, agent.id, named)
+            self.acks.in_time(execution, task, agent.id, named)
+        elif answer.error == "cancelled":
+            # The answer to our own `cancel` of an attempt that nobody wanted: no failure of the agent's.
+            self.hands.forget_former(execution, task, answer.attempt)
+            self.acks.now(agent.id, named)
         else:
-            self._forget_former(execution, task, answer.attempt)
+            self.hands.forget_former(execution, task, answer.attempt)
             run = Run(execution, task, answer.task, answer.attempt, agent, 0, 0, self.now)
             execution.held += 1  # `_conclude` gives it back
             execution.user.held += 1
             self._conclude(run, answer)
-
-    def _forget_former(self, execution: Execution, task: int, attempt: int) -> None:
-        former = execution.former.get(task)
-        if former is not None:
-            former.pop(attempt, None)
-            if not former:
-                del execution.former[task]
 
     def _remember_early(self, expression: str, agent: Agent, answer: Answer) -> None:
         if self.early.remember(expression, agent.id, answer):
@@ -410,9 +323,9 @@ class Scheduler:
         """An attempt that was in the agent's hands has its answer."""
         execution, task = run.execution, run.task
         if run.given_up:
-            self._ack_in_time(execution, task, run.agent.id, Named(run.name, run.attempt))
+            self.acks.in_time(execution, task, run.agent.id, Named(run.name, run.attempt))
             return
-        self.detach(run)
+        self.hands.detach(run)
         if not answer.error and not execution.ended and execution.state[task] < DONE:
             run.value = answer.value
             run.finished_s = self.now
@@ -420,25 +333,29 @@ class Scheduler:
             return
         named = Named(run.name, run.attempt)
         if execution.ended or execution.state[task] >= DONE:
-            self._ack_in_time(execution, task, run.agent.id, named)
+            self.acks.in_time(execution, task, run.agent.id, named)
         elif answer.error == "division_by_zero":
             run.finished_s = self.now
             self._settle(run)
         elif answer.error == "too_large":
-            self._end_acks.setdefault(execution.id, []).append((run.agent.id, named))
+            self.acks.at_end(execution, run.agent.id, named)
             why = f": {answer.message}" if answer.message else ""
             self.fail(execution, Error("too_large", f"{describe(run)} is too large{why}", run.name))
         else:
-            self._ack(run.agent.id, named)
+            self.acks.now(run.agent.id, named)
             self._failed(run, answer)
 
     def _settle(self, run: Run) -> None:
         execution, task = run.execution, run.task
+        if not execution.started:
+            # Handed out in an earlier term that ended before the table said so. It has a journal from now on.
+            execution.started, execution.started_s = True, self.now
+            self.commands.started.append(execution)
         execution.uncommitted[task] = run
         if execution.runs or execution.twins:
             for other in (execution.runs.get(task), execution.twins.get(task)):
                 if other is not None:
-                    self.give_up(other)
+                    self.hands.give_up(other)
         self.commands.journal.append(run)
         for released in execution.settle(task, run.value):
             self._allocation.offer(execution, released)
@@ -451,75 +368,20 @@ class Scheduler:
             self.fail(execution, Error("too_large", f"{limit}, and {describe(run)} exceeds that", run.name))
 
     def _failed(self, run: Run, answer: Answer) -> None:
+        """The agent failed at the task. Once too often fails the expression, unless another attempt still
+        runs, which may succeed."""
         execution, task = run.execution, run.task
         execution.count_attempt(task, run.attempt, self.epoch)
-        execution.avoided.setdefault(task, set()).add(run.agent.id)
+        self.hands.avoid(run)
+        if run.attempt >> 20 != self.epoch:
+            execution.failed.setdefault(task, set()).add(run.attempt)
         failures = execution.failures[task] = execution.failures.get(task, 0) + 1
         if failures >= self.rules.failures_max:
             why = f"{answer.error}: {answer.message}" if answer.message else str(answer.error)
-            message = f"{describe(run)} failed on agents {failures} times, at last with {why}"
-            self.fail(execution, Error("agents_failed", message, run.name))
-        else:
-            self.requeue(run)
-
-    def lose(self, run: Run) -> None:
-        """The attempt's agent is gone: the task is ready again, or has been lost too often."""
-        execution, task = run.execution, run.task
-        run.agent.remove(run)
-        if run.given_up:
-            return
-        self.detach(run)
-        self._remember(run)
-        losses = execution.losses[task] = execution.losses.get(task, 0) + 1
-        if losses >= self.rules.losses_max and not execution.ended:
-            message = f"{describe(run)} was lost with {losses} agents that never came back"
-            self.fail(execution, Error("agents_failed", message, run.name))
-        else:
-            self.requeue(run)
-
-    def hand_back(self, run: Run) -> None:
-        """The agent does not hold the attempt (any more), without anybody's fault."""
-        run.agent.remove(run)
-        if not run.given_up:
-            self.detach(run)
-            self._remember(run)
-            self.requeue(run)
-
-    def _remember(self, run: Run) -> None:
-        """The attempt ended without an answer: its agent may still come back with it."""
-        execution, task = run.execution, run.task
-        execution.count_attempt(task, run.attempt, self.epoch)
-        execution.former.setdefault(task, {})[run.attempt] = run.agent.id
-
-    def requeue(self, run: Run) -> None:
-        """Make the task ready again, unless somebody else computes it or nobody needs it."""
-        execution, task = run.execution, run.task
-        if execution.ended or task in execution.runs:
-            return
-        for ready in execution.reopen(task):
-            self._allocation.offer(execution, ready)
-
-    def detach(self, run: Run) -> None:
-        """The run no longer counts for its expression; a twin takes its place."""
-        execution, task = run.execution, run.task
-        execution.held -= 1
-        execution.user.held -= 1
-        self._touched.add(execution)
-        if execution.runs.get(task) is run:
-            twin = execution.twins.pop(task, None) if execution.twins else None
-            if twin is None:
-                del execution.runs[task]
-                execution.seconds.discard(task)
-            else:
-                execution.runs[task] = twin
-        elif execution.twins.get(task) is run:
-            del execution.twins[task]
-
-    def give_up(self, run: Run) -> None:
-        """Nobody wants the attempt: the agent is told, and its slot is taken until it answers."""
-        self.detach(run)
-        run.given_up = True
-        self.commands.cancels.setdefault(run.agent.id, []).append(Named(run.name, run.attempt))
+            execution.verdicts[task] = (
+                f"{describe(run)} failed on agents {failures} times, at last with {why}"
+            )
+        self.hands.requeue(run)
 
     # --- durable ----------------------------------------------------------------------------------
 
@@ -528,29 +390,10 @@ class Scheduler:
             execution = run.execution
             execution.commit(run.task)
             if execution.uncommitted.pop(run.task, None) is not None:
-                self._ack(run.agent.id, (run.name, run.attempt))
-                if self._late_acks:
-                    for agent, named in self._late_acks.pop(run, ()):
-                        self._ack(agent, named)
+                self.acks.stored(run)
         for expression in event.ended:
             if expression in self.executions:
                 self.drop(self.executions[expression])
-
-    def _ack_in_time(self, execution: Execution, task: int, agent: str, named: Named) -> None:
-        """Acknowledge a result that is not wanted, but not before what replaces it is durable."""
-        winner = execution.uncommitted.get(task)
-        if winner is not None:
-            self._late_acks.setdefault(winner, []).append((agent, named))
-        elif execution.ended and execution.id in self.executions:
-            self._end_acks.setdefault(execution.id, []).append((agent, named))
-        else:
-            self._ack(agent, named)
-
-    def _ack(self, agent: str, named: tuple[str, int]) -> None:
-        acks = self.commands.acks.get(agent)
-        if acks is None:
-            acks = self.commands.acks[agent] = []
-        acks.append(named)
 
     def place(self, agent: Agent) -> None:
         """The agent's free slots changed."""
@@ -591,11 +434,3 @@ class Scheduler:
     def offered(self) -> int:
         """The operations (a bit each) that a ready task would not have to wait for."""
         return 0 if self._blocked else self._allocation.offered()
-
-
-def split(name: str) -> tuple[str, int]:
-    """A task's name into expression and number; the number is -1 where the name is none of ours."""
-    expression, _, task = name.rpartition(".")
-    if not task.isascii() or not task.isdigit() or len(task) > 9:
-        return expression, -1
-    return expression, int(task)

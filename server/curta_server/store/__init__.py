@@ -17,7 +17,16 @@ from curta_server.store.agents import (
     remove_agent,
     save_agents,
 )
-from curta_server.store.engine import abandon, clock_us, connect, create_engine, dsn, is_outage
+from curta_server.store.engine import (
+    abandon,
+    clock_us,
+    connect,
+    create_engine,
+    dsn,
+    is_busy,
+    is_outage,
+    outage_sentence,
+)
 from curta_server.store.expressions import (
     INSERT_ROWS,
     Cancellation,
@@ -29,6 +38,7 @@ from curta_server.store.expressions import (
     Stored,
     cancel_expression,
     count_open,
+    count_open_of,
     expression,
     insert_expressions,
     list_expressions,
@@ -42,6 +52,12 @@ from curta_server.store.journal import (
     journal_rows,
 )
 from curta_server.store.operations import OperationRow, operations, set_duration
+from curta_server.store.orchestrators import (
+    appear,
+    disappear,
+    forget_orchestrators,
+    present_urls,
+)
 from curta_server.store.pruning import prune_expressions, prune_journals
 from curta_server.store.terms import (
     ClaimedRow,
@@ -51,9 +67,11 @@ from curta_server.store.terms import (
     claim_expressions,
     final_statuses,
     finish_expressions,
+    hold_term,
     mark_running,
     open_expressions,
     release_expressions,
+    replace_plan,
     return_expressions,
     return_strays,
 )
@@ -65,7 +83,7 @@ from curta_server.store.tokens import (
     list_tokens,
     lock_tokens,
     revoke_token,
-    token_by_digest,
+    tokens_by_digests,
     touch_tokens,
     unusable_tokens,
 )
@@ -92,6 +110,7 @@ __all__ = [
     "abandon",
     "agents_by_id",
     "any_waiting",
+    "appear",
     "append_journal",
     "cancel_expression",
     "cancelled_since",
@@ -100,15 +119,20 @@ __all__ = [
     "connect",
     "connected_agents",
     "count_open",
+    "count_open_of",
     "create_engine",
     "create_token",
+    "disappear",
     "drain_agent",
     "dsn",
     "expression",
     "final_statuses",
     "finish_expressions",
     "forget_agents",
+    "forget_orchestrators",
+    "hold_term",
     "insert_expressions",
+    "is_busy",
     "is_outage",
     "journal_of",
     "journal_rows",
@@ -120,17 +144,20 @@ __all__ = [
     "mark_running",
     "open_expressions",
     "operations",
+    "outage_sentence",
     "plan_of",
+    "present_urls",
     "prune_expressions",
     "prune_journals",
     "release_expressions",
     "remove_agent",
+    "replace_plan",
     "return_expressions",
     "return_strays",
     "revoke_token",
     "save_agents",
     "set_duration",
-    "token_by_digest",
+    "tokens_by_digests",
     "touch_tokens",
     "unusable_tokens",
 ]

@@ -25,6 +25,9 @@ INSERT_ROWS = 1_000
 """Of one statement: encoding more would hold the event loop for too long (10,000 took 80 ms)."""
 
 OPEN_STATUSES = frozenset({"queued", "running"})
+STATUSES = (*sorted(OPEN_STATUSES), "done", "failed", "cancelled")
+
+_LAST_ID = UUID(int=(1 << 128) - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +162,8 @@ _ONE = {
     for full in (False, True)
 }
 
+_PAGE = f"SELECT {_SHORT} FROM expressions AS e"
+
 _PLAN = text("SELECT text, plan FROM expressions WHERE id = :id")
 
 _CANCEL = text("""
@@ -172,7 +177,15 @@ _STATUS = text("""
     SELECT status FROM expressions WHERE id = :id AND (CAST(:owner AS text) IS NULL OR owner = :owner)
 """)
 
-_COUNTS = text("SELECT status, count(*) FROM expressions WHERE finished_at IS NULL GROUP BY status")
+_COUNTS = text("""
+    SELECT status, count(*) FROM expressions WHERE status IN ('queued', 'running') GROUP BY status
+""")
+
+_COUNT_OF = text("""
+    SELECT count(*) FROM (
+        SELECT FROM expressions WHERE owner = :owner AND status IN ('queued', 'running') LIMIT :most
+    ) AS open
+""")
 
 
 async def insert_expressions(
@@ -286,21 +299,24 @@ async def list_expressions(
 ) -> list[ExpressionRow]:
     """Newest first, in short: of one owner or of all, of these statuses or of all, whose head contains `q` in
     either case, older than `before` (the last id of the page before)."""
-    where = ["true"]
-    if owner is not None:
-        where.append("e.owner = :owner")
-    if before is not None:
-        where.append("e.id < :before")
-    if statuses:
-        where.append("e.status = ANY (CAST(:statuses AS text[]))")
-        if OPEN_STATUSES.issuperset(statuses):
-            where.append("e.finished_at IS NULL")  # so that the index of the open ones serves
-    if q:
-        where.append("position(lower(:q) IN lower(e.head)) > 0")
-    statement = (
-        f"SELECT {_SHORT} FROM expressions AS e WHERE {' AND '.join(where)} ORDER BY e.id DESC LIMIT :limit"
-    )
-    given = {"owner": owner, "before": before, "statuses": list(statuses), "q": q, "limit": limit}
+    given = {"owner": owner, "before": before or _LAST_ID, "q": q, "limit": limit}
+    contains = " AND position(lower(:q) IN lower(e.head)) > 0" if q else ""
+    if owner is None and not statuses:
+        statement = f"{_PAGE} WHERE e.id < :before{contains} ORDER BY e.id DESC LIMIT :limit"
+    else:
+        # One walk for each status, down the only index with its order: the planner is not to guess that
+        # walking the primary key soon meets what is rare.
+        key = ["e.status"] if owner is None else ["e.owner", "e.status"]
+        descending = ", ".join(f"{column} DESC" for column in (*key, "e.id"))
+        walks = []
+        for status in [status for status in STATUSES if status in (statuses or STATUSES)]:
+            given[status] = status
+            values = f":{status}" if owner is None else f":owner, :{status}"
+            walks.append(
+                f"({_PAGE} WHERE ({', '.join(key)}, e.id) < ({values}, :before)"
+                f" AND ({', '.join(key)}) >= ({values}){contains} ORDER BY {descending} LIMIT :limit)"
+            )
+        statement = f"SELECT * FROM ({' UNION ALL '.join(walks)}) AS page ORDER BY id DESC LIMIT :limit"
     used = {name: value for name, value in given.items() if f":{name}" in statement}
     return [ExpressionRow(*row) for row in await connection.execute(text(statement), used)]
 
@@ -326,3 +342,10 @@ async def count_open(connection: AsyncConnection) -> dict[str, int]:
     """How many expressions are queued and how many run, in memory or not: for metrics."""
     rows = await connection.execute(_COUNTS)
     return {"queued": 0, "running": 0} | {status: count for status, count in rows}
+
+
+async def count_open_of(connection: AsyncConnection, owner: str, most: int) -> int:
+    """How many of the owner's expressions are open; at most `most` are counted."""
+    found = await connection.scalar(_COUNT_OF, {"owner": owner, "most": most})
+    assert isinstance(found, int)
+    return found

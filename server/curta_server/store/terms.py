@@ -28,6 +28,7 @@ class ClaimedRow:
     durations: tuple[int, int, int, int]
     status: str
     started_us: int | None
+    optimize: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,20 +90,24 @@ _RELEASE_STRAYS = text(f"""
     SELECT (SELECT count(*) FROM lead), (SELECT count(*) FROM released)
 """)
 
+# What waits is looked for in an order that only its own partial index has. Ordered by id, the planner may
+# believe that walking the primary key soon meets what is wanted, and then reads a million rows of somebody
+# else: its statistics cannot know who waits behind whom.
 _INTERRUPTED = text("""
     SELECT id, owner, tasks FROM expressions
-    WHERE finished_at IS NULL AND epoch = 0 AND status = 'running' ORDER BY id LIMIT :limit
+    WHERE finished_at IS NULL AND epoch = 0 AND status = 'running' ORDER BY started_at, id LIMIT :limit
 """)
 
 # Each owner once, by leaps through the index: an owner with a million waiting costs as much as one with a
 # single one.
 _OWNERS = text("""
     WITH RECURSIVE owners AS (
-        (SELECT owner FROM expressions WHERE finished_at IS NULL AND epoch = 0 ORDER BY owner LIMIT 1)
+        (SELECT owner FROM expressions WHERE finished_at IS NULL AND epoch = 0
+         ORDER BY owner, created_at LIMIT 1)
         UNION ALL
         SELECT (SELECT e.owner FROM expressions AS e
                 WHERE e.finished_at IS NULL AND e.epoch = 0 AND e.owner > owners.owner
-                ORDER BY e.owner LIMIT 1)
+                ORDER BY e.owner, e.created_at LIMIT 1)
         FROM owners WHERE owners.owner IS NOT NULL
     )
     SELECT owner FROM owners WHERE owner IS NOT NULL
@@ -114,22 +119,25 @@ _OLDEST = text("""
     CROSS JOIN LATERAL (
         SELECT id, owner, tasks FROM expressions
         WHERE owner = o.owner AND finished_at IS NULL AND epoch = 0 AND status = 'queued'
-        ORDER BY id LIMIT :each
+        ORDER BY created_at, id LIMIT :each
     ) AS e
 """)
 
+# Joined by the id alone: beside the condition the planner might take the index of all that waits.
 _CLAIM = text(f"""
-    WITH {_LEAD}, chosen AS (
-        SELECT id FROM expressions
-        WHERE id = ANY (CAST(:ids AS uuid[])) AND finished_at IS NULL AND epoch = 0
-        FOR UPDATE SKIP LOCKED
+    WITH {_LEAD}, chosen AS MATERIALIZED (
+        SELECT found.id, found.finished_at IS NULL AND found.epoch = 0 AS waits
+        FROM unnest(CAST(:ids AS uuid[])) AS wanted (id) JOIN expressions AS found ON found.id = wanted.id
+        FOR UPDATE OF found SKIP LOCKED
     )
-    UPDATE expressions AS e SET epoch = :epoch FROM lead, chosen WHERE e.id = chosen.id
-    RETURNING e.id, e.owner, e.text, e.plan, e.tasks, e.durations, e.status,
+    UPDATE expressions AS e SET epoch = :epoch FROM lead, chosen WHERE e.id = chosen.id AND chosen.waits
+    RETURNING e.id, e.owner, e.text, e.plan, e.tasks, e.durations, e.status, e.optimize,
         CAST(extract(epoch FROM e.started_at) * 1000000 AS bigint) AS started_us
 """)
 
 _IS_LEADING = text("SELECT epoch FROM leadership WHERE id = 1 AND epoch = :epoch")
+
+_HOLD = text("SELECT epoch FROM leadership WHERE id = 1 AND epoch = :epoch FOR KEY SHARE")
 
 # `created_at` is the database's own word; the other times are the leader's measure of its clock, which may be
 # a few milliseconds behind. Nothing starts or ends before it was made.
@@ -172,15 +180,37 @@ _CANCELLED = text("""
     WHERE finished_at >= 'epoch'::timestamptz + :since_us * interval '1 microsecond' AND status = 'cancelled'
 """)
 
+# Rows of a journal are numbered by the plan that they were computed by.
+_REPLACE_PLAN = text(f"""
+    WITH {_LEAD}, replaced AS (
+        UPDATE expressions AS e SET plan = :plan, tasks = :tasks FROM lead
+        WHERE e.id = :id AND e.finished_at IS NULL AND e.status = 'queued'
+          AND NOT EXISTS (SELECT FROM journal AS j WHERE j.expression_id = e.id)
+        RETURNING e.id
+    )
+    SELECT (SELECT count(*) FROM lead), (SELECT count(*) FROM replaced)
+""")
+
 _OPEN = text("""
     SELECT id FROM expressions WHERE id = ANY (CAST(:ids AS uuid[])) AND finished_at IS NULL
 """)
 
-_ANY_WAITING = text("SELECT EXISTS (SELECT FROM expressions WHERE finished_at IS NULL AND epoch = 0)")
+# Not EXISTS, which forgets the order and may read the whole table.
+_ANY_WAITING = text("""
+    SELECT count(*) FROM (
+        SELECT FROM expressions WHERE finished_at IS NULL AND epoch = 0 ORDER BY owner, created_at LIMIT 1
+    ) AS waiting
+""")
 
 _FINAL = text("""
     SELECT id, status FROM expressions WHERE id = ANY (CAST(:ids AS uuid[])) AND finished_at IS NOT NULL
 """)
+
+
+async def hold_term(connection: AsyncConnection, epoch: int) -> None:
+    """Keep the next term from beginning before this transaction ends: its leader reads what is written here.
+    Raises NotLeading."""
+    _lead(epoch, await connection.scalar(_HOLD, {"epoch": epoch}))
 
 
 async def release_expressions(connection: AsyncConnection, epoch: int) -> None:
@@ -208,12 +238,15 @@ async def claim_expressions(
     tasks_budget: int,
     expressions_budget: int,
     loaded_by_owner: Mapping[str, int],
+    reserved_tasks: int = 0,
+    reserved_expressions: int = 0,
 ) -> list[ClaimedRow]:
     """Take waiting expressions for the leader of `epoch`: those that ran before the others, then as `choose`
     says.
 
-    At most `expressions_budget` of them with `tasks_budget` tasks together; `loaded_by_owner` counts the
-    tasks that the leader holds already. Raises NotLeading.
+    At most `expressions_budget` of them with `tasks_budget` tasks together, of which the reserved ones are
+    for users who have nothing loaded; `loaded_by_owner` counts the tasks that the leader holds already.
+    Raises NotLeading.
     """
     if expressions_budget <= 0:
         return []
@@ -224,10 +257,19 @@ async def claim_expressions(
     if owners and len(ran) < expressions_budget:
         # Enough of each for a fair share; who waits alone gets the whole budget, and the next claim finds the
         # rest.
-        each = max(1, min(expressions_budget, 4 * expressions_budget // len(owners)))
+        unreserved = expressions_budget - reserved_expressions
+        each = max(1, min(unreserved, 4 * unreserved // len(owners)))
         oldest = await connection.execute(_OLDEST, {"owners": owners, "each": each})
         queued = [Waiting(*row) for row in oldest]
-    ids = choose(ran, queued, tasks_budget, expressions_budget, loaded_by_owner)
+    ids = choose(
+        ran,
+        queued,
+        tasks_budget,
+        expressions_budget,
+        loaded_by_owner,
+        reserved_tasks=reserved_tasks,
+        reserved_expressions=reserved_expressions,
+    )
     if not ids:
         return []
     found = (await connection.execute(_CLAIM, {"epoch": epoch, "ids": ids})).all()
@@ -244,6 +286,7 @@ async def claim_expressions(
             (row.durations[0], row.durations[1], row.durations[2], row.durations[3]),
             row.status,
             row.started_us,
+            row.optimize,
         )
         for row in found
     }
@@ -256,13 +299,18 @@ def choose(
     tasks_budget: int,
     expressions_budget: int,
     loaded_by_owner: Mapping[str, int],
+    *,
+    reserved_tasks: int = 0,
+    reserved_expressions: int = 0,
 ) -> list[UUID]:
     """Which waiting expressions to load, in order: those that ran, then always the oldest of the user who has
     the fewest tasks loaded.
 
-    `ran` and each user's part of `queued` are sorted by id. A user whose oldest does not fit waits, and while
-    one waits nobody is loaded beyond half of all there is room for, lest he wait for ever. One expression is
-    taken whatever its size where nothing else is loaded.
+    `ran` and each user's part of `queued` are sorted, the oldest first. A user whose oldest does not fit
+    waits, and while one waits nobody is loaded beyond half of all there is room for, lest he wait for ever.
+    The reserved part of the budgets is for users who have nothing loaded, one expression each: who fills the
+    memory for days must not keep a newcomer out of it. One expression is taken whatever its size where
+    nothing else is loaded.
     """
     loaded = dict(loaded_by_owner)
     half = (sum(loaded.values()) + tasks_budget) // 2
@@ -275,7 +323,11 @@ def choose(
         nonlocal left, is_empty
         held = loaded.get(one.owner, 0)
         is_greedy = bool(waiting) and held + one.tasks > half
-        if (one.tasks > left or is_greedy) and not is_empty:
+        room = left
+        if one.owner in loaded:
+            room -= reserved_tasks
+            is_greedy = is_greedy or expressions_budget - len(chosen) <= reserved_expressions
+        if (one.tasks > room or is_greedy) and not is_empty:
             waiting.add(one.owner)
             return False
         loaded[one.owner] = held + one.tasks
@@ -301,6 +353,15 @@ def choose(
         if take(by_owner[owner].pop()) and by_owner[owner]:
             heapq.heappush(turns, (loaded[owner], by_owner[owner][-1].id, owner))
     return chosen
+
+
+async def replace_plan(connection: AsyncConnection, epoch: int, id: UUID, plan: bytes, tasks: int) -> bool:
+    """Store another plan for an expression of which nothing was computed; whether it was one. Raises
+    NotLeading."""
+    given = {"epoch": epoch, "id": id, "plan": plan, "tasks": tasks}
+    leading, replaced = (await connection.execute(_REPLACE_PLAN, given)).one()
+    _lead(epoch, leading)
+    return bool(replaced)
 
 
 async def mark_running(

@@ -37,7 +37,9 @@ _CREATE = text(f"""
     ON CONFLICT (digest) DO NOTHING RETURNING {_COLUMNS}
 """)
 
-_BY_DIGEST = text(f"SELECT {_COLUMNS}, digest FROM tokens WHERE digest = :digest AND {_USABLE}")
+_BY_DIGESTS = text(f"""
+    SELECT {_COLUMNS}, digest FROM tokens WHERE digest = ANY (CAST(:digests AS bytea[])) AND {_USABLE}
+""")
 
 _LIST = text(f"SELECT {_COLUMNS} FROM tokens WHERE revoked_at IS NULL ORDER BY created_at, id")
 
@@ -74,10 +76,12 @@ async def create_token(
     return None if row is None else TokenRow(*row)
 
 
-async def token_by_digest(connection: AsyncConnection, digest: bytes) -> tuple[TokenRow, bytes] | None:
-    """The usable token of this digest, with the digest as it is stored."""
-    row = (await connection.execute(_BY_DIGEST, {"digest": digest})).one_or_none()
-    return None if row is None else (TokenRow(*row[:-1]), row.digest)
+async def tokens_by_digests(
+    connection: AsyncConnection, digests: Sequence[bytes]
+) -> list[tuple[TokenRow, bytes]]:
+    """The usable tokens of these digests, with the digests as they are stored."""
+    rows = await connection.execute(_BY_DIGESTS, {"digests": list(digests)})
+    return [(TokenRow(*row[:-1]), row.digest) for row in rows]
 
 
 async def list_tokens(connection: AsyncConnection) -> list[TokenRow]:

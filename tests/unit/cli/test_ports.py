@@ -1,11 +1,12 @@
 """Where to listen: free ports, taken ones, and how to reach them."""
 
 import socket
+from pathlib import Path
 
 import click
 import pytest
 
-from curta_cli.ports import free_port, reachable
+from curta_cli.ports import check_certificate, free_port, reachable
 
 
 def test_a_taken_port_is_a_sentence() -> None:
@@ -37,3 +38,15 @@ def test_a_host_that_is_not_ours_is_a_sentence() -> None:
 )
 def test_what_listens_everywhere_is_reached_on_loopback(host: str, expected: str) -> None:
     assert reachable(host) == expected
+
+
+def test_no_certificate_is_fine() -> None:
+    check_certificate("", "")
+
+
+def test_a_certificate_that_is_not_there_or_none_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(click.ClickException, match=r"no\.pem cannot be used: No such file"):
+        check_certificate(str(tmp_path / "no.pem"), "")
+    (tmp_path / "text.pem").write_text("text")
+    with pytest.raises(click.ClickException, match=r"text\.pem with the key .*text\.pem cannot be used"):
+        check_certificate(str(tmp_path / "text.pem"), str(tmp_path / "text.pem"))

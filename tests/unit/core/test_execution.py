@@ -116,7 +116,8 @@ def test_what_a_task_needs_is_asked_for_when_its_agent_is_gone() -> None:
     it = execution("(1+2)*(3+4)", recovered=True)
     it.state[2] = RUNNING
     it.advance(100)
-    assert sorted(it.reopen(2)) == [0, 1]
+    ready, is_more = it.reopen(2, 100)
+    assert (sorted(ready), is_more) == ([0, 1], False)
     assert it.state[2] == WAITING and it.pending[2] == 2
     settle(it, 0)
     assert settle(it, 1) == [2] and it.state[2] == READY
@@ -126,7 +127,7 @@ def test_a_task_that_is_done_is_not_opened_again() -> None:
     it = execution("1+2")
     it.advance(1)
     settle(it, 0)
-    assert it.state[0] == DONE and it.reopen(0) == []
+    assert it.state[0] == DONE and it.reopen(0, 1) == ([], False)
 
 
 def test_the_most_urgent_ready_task_comes_first() -> None:

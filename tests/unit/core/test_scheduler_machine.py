@@ -183,6 +183,25 @@ class Machine(RuleBasedStateMachine):
         if not peer.pulls:
             self.world.beat(peer)
 
+    @precondition(lambda self: any(not peer.pulls for peer in self.connected()))
+    @rule(pick=PICKS)
+    def trickle(self, pick: int) -> None:
+        peers = [peer for peer in self.connected() if not peer.pulls]
+        self.world.trickle(peers[pick % len(peers)])
+
+    def cancelled_on_the_way(self, peer: Peer) -> bool:
+        given_up = self.world.given_up
+        return any(
+            named in given_up for frame in peer.wire if frame.kind == "tasks" for named in frame.attempts
+        )
+
+    @precondition(lambda self: any(self.cancelled_on_the_way(peer) for peer in self.connected()))
+    @rule()
+    def take_back(self) -> None:
+        for peer in self.connected():
+            if self.cancelled_on_the_way(peer):
+                self.world.take_back(peer)
+
     @precondition(lambda self: any(peer.open for peer in self.peers()))
     @rule(
         pick=PICKS,
@@ -360,7 +379,7 @@ class Machine(RuleBasedStateMachine):
         scheduler = self.world.scheduler
         assert not scheduler.executions and not scheduler.users
         assert not scheduler.early
-        assert not scheduler._late_acks and not scheduler._end_acks
+        assert not len(scheduler.acks)
         assert [agent.held for agent in scheduler.crew.agents.values()] == [0]
 
 

@@ -3,8 +3,10 @@
 import pytest
 from tests.support.stage import Stage
 
-from curta_server.core.events import Absent, Answer, Answered, Cancelled, Named, Ticked
-from curta_server.core.scheduler import Rules
+from curta_server.core.events import Absent, Answer, Answered, Cancelled, Left, Named, Ticked
+from curta_server.core.execution import UNNEEDED
+from curta_server.core.hands import ASK_BUDGET
+from curta_server.core.scheduler import ADVANCE_BUDGET, Rules
 
 EARLIER = 2 << 20 | 1
 """An attempt of the epoch before the stage's."""
@@ -152,6 +154,37 @@ def test_early_results_are_bounded() -> None:
     answers = [Answer(f"x.{n}", EARLIER, "3") for n in range(10)]
     commands = stage.do(Answered("a", stage.sessions["a"], answers))
     assert {closed.code for closed in commands.closes} == {1013}
+
+
+def test_an_early_result_that_is_repeated_counts_once() -> None:
+    stage = Stage(rules=Rules(early_bytes_max=2000))
+    stage.join("a", held=[Named("x.0", EARLIER)])
+    for _ in range(10):
+        answers = [Answer("x.0", EARLIER, "3")]
+        assert not stage.do(Answered("a", stage.sessions["a"], answers)).closes
+    assert len(stage.scheduler.early) == 1
+    stage.submit("1+2", id="x", journal=[], gated=True)
+    assert stage.ends["x"].value == "3"
+    assert len(stage.scheduler.early) == 0
+    many = [Answer(f"y.{n}", EARLIER, "3") for n in range(3)]
+    assert not stage.do(Answered("a", stage.sessions["a"], many)).closes, "its room is free again"
+
+
+def test_what_a_lost_attempt_needs_is_asked_for_in_slices() -> None:
+    """An attempt of before the restart stood for all that it needs; that may be very much."""
+    stage = Stage()
+    wide = "+".join(f"({n}*{n + 1})" for n in range(ADVANCE_BUDGET))
+    it = stage.submit(wide, id="x")
+    root = len(it.plan) - 1
+    stage = Stage()
+    stage.join("a", held=[Named(f"x.{root}", EARLIER)])
+    it = stage.submit(wide, id="x", journal=[])
+    assert it.held == 1
+    stage.scheduler.handle([Left("a", stage.sessions["a"], bye=True)], stage.now)
+    looked_at = len(it.state) - it.state.count(UNNEEDED)
+    assert 0 < looked_at <= ASK_BUDGET + ADVANCE_BUDGET < len(it.plan), "not all of it in one turn"
+    stage.join("b", slots=100_000)
+    assert it.held == ADVANCE_BUDGET
 
 
 def test_the_roots_row_alone_makes_an_expression_done() -> None:

@@ -3,7 +3,7 @@
 from tests.support.stage import ADDITION, DIVISION, Stage, named
 
 from curta_server.core.crew import Run
-from curta_server.core.events import Answer, Answered, Drained, Stored, Ticked
+from curta_server.core.events import Answer, Answered, Drained, Stored, Ticked, Unsent
 from curta_server.core.execution import Execution
 from curta_server.core.scheduler import Rules
 
@@ -319,6 +319,19 @@ def test_cancelling_stops_what_runs_at_once() -> None:
     for run in runs:
         assert stage.answer(run, error="cancelled").acks == {"a": [named(run)]}
     assert stage.scheduler.crew.agents["a"].held == 0
+
+
+def test_a_cancelled_attempt_that_never_went_out_takes_no_slot() -> None:
+    stage = Stage()
+    stage.join("a")
+    it = stage.submit("1+2")
+    run = stage.only("a")
+    stage.cancel(it)
+    other = stage.submit("3+4")
+    stage.do(Unsent("a", stage.sessions["a"] + 1, [named(run)]))
+    assert other.held == 0, "said of another session"
+    stage.do(Unsent("a", stage.sessions["a"], [named(run)]))
+    assert stage.computing(other) == ["a"]
 
 
 def test_rows_of_a_cancelled_expression_harm_nothing() -> None:

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import pytest
 from msgspec import UNSET
 
-from curta_server.agents import answer_of, judged, printable, receive_hello
+from curta_server.agents import receive_hello
 from curta_server.core.events import Answer
+from curta_server.hearing import answer_of, judged, printable
 from curta_wire import SUBPROTOCOL
 from curta_wire.codec import ProtocolError, encode
 from curta_wire.frames import Bye, Fault, Hello, Result

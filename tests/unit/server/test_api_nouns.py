@@ -63,10 +63,18 @@ async def test_an_unknown_operation_is_404_and_another_type_415(rest: Rest) -> N
 # --- agents -----------------------------------------------------------------------------------------------
 
 
-def _agent(name: str, runs: list[RunView] | None = None) -> AgentView:
+def _agent(name: str, running: int = 0) -> AgentView:
     return AgentView(
-        str(uuid4()), name, 4, ("addition", "division"), "connected", 1_900_000_000_000_000, 0.25, runs or []
+        str(uuid4()), name, 4, ("addition", "division"), "connected", 1_900_000_000_000_000, 0.25, running
     )
+
+
+def _show(rest: Rest, *agents: tuple[str, list[RunView]]) -> None:
+    """Have the leader know these agents with these tasks in their hands."""
+    rest.dispatcher.views = [_agent(name, len(runs)) for name, runs in agents]
+    rest.dispatcher.runs_of = {
+        view.id: runs for view, (_, runs) in zip(rest.dispatcher.views, agents, strict=True)
+    }
 
 
 def _run(owner: str) -> RunView:
@@ -76,7 +84,7 @@ def _run(owner: str) -> RunView:
 
 async def test_agents_show_what_they_compute_and_hide_what_is_somebody_elses(rest: Rest) -> None:
     own, foreign = _run("anna"), _run("bert")
-    rest.dispatcher.views = [_agent("box", [own, foreign])]
+    _show(rest, ("box", [own, foreign]))
     answer = await rest.ask("GET", "/agents")
     assert answer.body is not None
     (agent,) = answer.body["items"]
@@ -130,7 +138,7 @@ async def test_pages_of_agents_go_by_name(rest: Rest) -> None:
 async def test_a_page_of_busy_agents_ends_early(rest: Rest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(agents, "PAGE_TASKS_MAX", 3)
     monkeypatch.setattr(agents, "AGENT_TASKS_MAX", 2)
-    rest.dispatcher.views = [_agent(name, [_run("anna") for _ in range(5)]) for name in "abc"]
+    _show(rest, *((name, [_run("anna") for _ in range(5)]) for name in "abc"))
     answer = await rest.ask("GET", "/agents")
     assert answer.body is not None
     assert [(agent["name"], len(agent["tasks"]), agent["running"]) for agent in answer.body["items"]] == [

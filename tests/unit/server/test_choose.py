@@ -52,3 +52,18 @@ def test_while_one_waits_for_room_small_ones_of_others_pass_but_nobody_exceeds_h
 
 def test_a_later_expression_of_the_same_user_does_not_overtake_one_that_waits_for_room() -> None:
     assert chosen([], [waiting(1, "a", 80), waiting(2, "a", 1)], tasks=40, b=60) == []
+
+
+def test_the_reserve_is_for_users_who_have_nothing_loaded_one_expression_each() -> None:
+    queued = [waiting(1, "rich"), waiting(2, "rich"), waiting(3, "late"), waiting(4, "late")]
+    loaded = {"rich": 90}
+    found = choose([], queued, 10, 10, loaded, reserved_tasks=10)
+    assert [id.int for id in found] == [3]
+    found = choose([], queued, 100, 3, loaded, reserved_expressions=1)
+    assert [id.int for id in found] == [3, 4]
+
+
+def test_nobody_reserves_anything_against_an_empty_memory() -> None:
+    queued = [waiting(1, "a", 500), waiting(2, "b", 1)]
+    found = choose([], queued, 100, 100, {}, reserved_tasks=10, reserved_expressions=10)
+    assert [id.int for id in found] == [1]

@@ -27,3 +27,13 @@ async def test_nothing_is_kept_of_watches_that_ended() -> None:
     with feed.watch("a"), feed.watch("a"):
         assert feed._watches
     assert not feed._watches
+
+
+async def test_nobody_waits_any_more_when_the_process_stops() -> None:
+    feed = Feed()
+    async with asyncio.timeout(5):
+        with feed.watch("a") as before:
+            feed.end()
+            await before.wait(60)
+        with feed.watch("a") as after:
+            await after.wait(60)

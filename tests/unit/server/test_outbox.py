@@ -143,6 +143,43 @@ async def test_cancels_go_out_before_tasks() -> None:
     assert await said(box, Ear()) == [Cancel([Attempt("a.0", 7)]), Tasks(1, [task("a.1")])]
 
 
+async def test_what_is_cancelled_before_it_was_sent_is_never_sent() -> None:
+    box = outbox()
+    box.push([task("a.0"), task("a.1")])
+    assert box.cancel([Named("a.0", 1), Named("a.9", 1)]) == [Named("a.0", 1)]
+    assert await said(box, Ear()) == [Cancel([Attempt("a.9", 1)]), Tasks(1, [task("a.1")])]
+
+
+async def test_a_push_of_which_nothing_is_left_counts_as_seen_in_its_turn() -> None:
+    box = outbox(frame_bytes=5_000)
+    pushed = [task(f"a.{k}", "9" * 1_000) for k in range(4)]  # two frames
+    box.push(pushed)
+    box.push([task("b.0")])
+    box.push([task("c.0", "9" * 2_000)])
+    assert box.cancel([Named("b.0", 1)]) == [Named("b.0", 1)]
+    frames = await said(box, Ear())
+    assert [one for frame in frames if isinstance(frame, Tasks) for one in frame.tasks] == [
+        *pushed, task("c.0", "9" * 2_000),
+    ]  # fmt: skip
+    assert [box.seen(frame) for frame in (1, 2, 3)] == [0, 2, 3]
+
+
+async def test_a_push_cancelled_whole_is_seen_at_once() -> None:
+    box = outbox()
+    box.push([task("a.0"), task("a.1")])
+    box.cancel([Named("a.0", 1), Named("a.1", 1)])
+    assert box.seen(0) == 1
+    assert await said(box, Ear()) == []
+
+
+async def test_frames_that_were_never_sent_cannot_be_seen() -> None:
+    box = outbox()
+    box.push([task("a.0")])
+    assert box.seen(1_000_000) == 0
+    await said(box, Ear())
+    assert box.seen(1_000_000) == 1
+
+
 async def test_the_session_ends_with_the_close_that_was_asked_for() -> None:
     box, ear = outbox(), Ear()
     box.close(4003, "removed")

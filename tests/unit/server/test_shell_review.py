@@ -16,11 +16,13 @@ from curta_server.core.crew import Agent, Run
 from curta_server.core.events import Answer, Answered, Asked, Cancelled, Event, Loaded, Named
 from curta_server.core.execution import Execution
 from curta_server.core.scheduler import Scheduler
-from curta_server.dispatcher import LARGE_DIGITS, Dispatcher, Term, rules
+from curta_server.dispatcher import Dispatcher, Term, rules
+from curta_server.endings import LARGE_DIGITS, Endings
 from curta_server.feed import Feed
 from curta_server.journal import COMMIT_BYTES, Journal
 from curta_server.loader import FRESH_SLICE, Loader
-from curta_server.pull import PullLink, PullOutbox
+from curta_server.pull import PullAgents
+from curta_server.pull_link import PullLink, PullOutbox
 from curta_server.roster import Guest
 from curta_server.settings import Settings
 from curta_wire import numbers
@@ -89,14 +91,15 @@ async def leading(offload: Offload) -> AsyncIterator[Rig]:
         feed=Feed(),
         offload=offload,
         clock=cast(Any, SimpleNamespace(offset_s=0.0)),
-        peer_url="",
+        peers=lambda: [],
     )
     journal = RememberingJournal(settings)
     scheduler = Scheduler(EPOCH, rules(settings), DURATIONS, now=time.monotonic())
     guest = Guest(id=AGENT, name="a", token_id=AGENT, owner="a", slots=1, operations=OPERATIONS, pulls=True)
-    link = PullLink(1, guest)
+    link = PullLink(1, guest, asyncio.Lock())
     async with asyncio.TaskGroup() as tasks:
-        dispatcher._term = Term(EPOCH, scheduler, journal, loader(settings, dispatcher.post), tasks)
+        endings = Endings(journal, scheduler.executions, offload, tasks, dispatcher.now_us)
+        dispatcher._term = Term(EPOCH, scheduler, journal, loader(settings, dispatcher.post), endings)
         running = [tasks.create_task(dispatcher._take_turns()), tasks.create_task(journal.run())]
         dispatcher.join(link, [])
         async with asyncio.timeout(5):
@@ -227,3 +230,15 @@ async def test_the_end_of_a_small_expression_overtakes_the_rows_of_a_large_one()
         sum(len(columns) for columns, _ in journal.commits) - 1 == 6
     )  # one row twice, for nothing was told yet
     assert journal.backlog == 0
+
+
+async def test_what_nobody_fetched_in_time_is_not_given_to_a_pulling_agent_that_comes_late() -> None:
+    async with leading(BusyOffload(0)) as rig:
+        pull = PullAgents(rig.dispatcher, ENGINE)
+        pull._links[AGENT] = rig.link
+        token = cast(Any, SimpleNamespace(id=UUID(AGENT), name="a"))
+        rig.link.outbox.push([Assignment("x.0", EPOCH << 20 | 1, "addition", ("1", "2"), 0)])
+        assert await pull.take(token, None, 1, None, 0.0) == [], "it is in other hands by now"
+        rig.dispatcher.stored(EPOCH, [draft()])
+        (task,) = await pull.take(token, None, 1, None, 1.0)
+        assert task.task != "x.0"

@@ -1,0 +1,180 @@
+"""The leader's side of the live connections: `GET /peers/connect`, one connection for each follower.
+
+Answers what followers ask of the leader's memory, and tells each of them which expressions became final. Who
+shows the term's secret is an orchestrator: only they can read it (in the table). Decides nothing.
+"""
+
+import asyncio
+import hmac
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+from quart import Quart, websocket
+
+from curta_server import metrics
+from curta_server.api import answers
+from curta_server.api.access import secret_of, unauthorized
+from curta_server.channel import Channel, DirectConnection, PeerGone
+from curta_server.dispatcher import Dispatcher
+from curta_server.errors import Problem, unavailable
+from curta_server.leadership import Leader
+from curta_server.peer_frames import (
+    BEAT_S,
+    FINALS_MAX,
+    SILENCE_S,
+    SUBPROTOCOL,
+    AskProgress,
+    AskTasks,
+    Beat,
+    Finals,
+    LeaderFrame,
+    Malformed,
+    ProgressFound,
+    TasksFound,
+    decode_from_follower,
+    encode,
+)
+from curta_server.slices import Slices
+from curta_server.views import Progress, TaskState
+
+if TYPE_CHECKING:
+    from curta_server.api.services import Services
+
+log = structlog.get_logger()
+
+FOLLOWERS_MAX: Final = 64
+WAITING_FINALS_MAX: Final = 100_000
+"""A follower that is so far behind is cut off; it comes back and looks into the table."""
+
+
+class FollowerEnded(Exception):
+    """The connection is given up; the message says why."""
+
+
+def register(app: Quart, services: "Services") -> None:
+    """Add the endpoint to the application, which uses DirectConnection."""
+    connected: set[Follower] = set()
+
+    @app.websocket("/peers/connect")
+    async def follow() -> Any:
+        try:
+            leader = admit(services)
+            if len(connected) >= FOLLOWERS_MAX:
+                raise unavailable("So many orchestrators follow that no more can be served.", 5)
+        except Problem as problem:
+            return answers.problem(problem)
+        follower = Follower(DirectConnection.of(websocket), services.dispatcher)
+        # From before the handshake's end: the follower takes itself for informed from then on.
+        with services.feed.listening(follower.note_final):
+            try:
+                await websocket.accept(subprotocol=SUBPROTOCOL)
+            except OSError:
+                return None  # gone before it was let in
+            connected.add(follower)
+            metrics.followers.inc()
+            try:
+                await serve(follower, services, leader)
+            finally:
+                metrics.followers.dec()
+                connected.remove(follower)
+        return None
+
+
+def admit(services: "Services") -> Leader:
+    """The term in which the caller is a follower. Raises: Problem 401, 400 or 503, before the upgrade."""
+    secret = secret_of(websocket.headers)
+    leader = services.leadership.leader
+    if leader is None or leader.id != services.leadership.id or not services.dispatcher.leading:
+        raise unavailable("This orchestrator does not lead.")
+    if not hmac.compare_digest(secret.encode(), leader.secret.encode()):
+        raise unauthorized("This is not the secret of the leader's term.")
+    if SUBPROTOCOL not in websocket.requested_subprotocols:
+        raise Problem("malformed", f"Ask for the subprotocol {SUBPROTOCOL}.")
+    return leader
+
+
+async def serve(follower: "Follower", services: "Services", leader: Leader) -> None:
+    """Serve one follower until either side is gone or the term is over."""
+    log.info("a follower is connected")
+    why = "the connection is gone"
+    try:
+        async with asyncio.TaskGroup() as children:
+            children.create_task(follower.read(), name="read a follower")
+            children.create_task(follower.write(), name="write to a follower")
+            children.create_task(_until_over(services, leader), name="the term's end")
+    except* (FollowerEnded, PeerGone, Malformed, OSError) as ended:
+        why = str(ended.exceptions[0])
+    log.info("a follower is gone", why=why)
+
+
+async def _until_over(services: "Services", leader: Leader) -> None:
+    await services.leadership.other_than(leader)
+    raise FollowerEnded("the term is over")
+
+
+class Follower:
+    """One follower's connection. Bounded: one ask at a time is answered, ends gather up to a limit."""
+
+    def __init__(self, channel: Channel, dispatcher: Dispatcher) -> None:
+        self._channel = channel
+        self._dispatcher = dispatcher
+        self._finals: list[str] = []
+        self._wake = asyncio.Event()
+
+    def note_final(self, expression: str) -> None:
+        """The expression ended; the follower is told soon. Never waits."""
+        if len(self._finals) <= WAITING_FINALS_MAX:
+            self._finals.append(expression)
+        self._wake.set()
+
+    async def read(self) -> None:
+        """Answer asks. Raises: FollowerEnded, PeerGone, Malformed, OSError."""
+        slices = Slices()
+        while True:
+            try:
+                async with asyncio.timeout(SILENCE_S):
+                    data = await self._channel.receive()
+            except TimeoutError:
+                raise FollowerEnded(f"nothing was heard for {SILENCE_S:g} s") from None
+            match decode_from_follower(data):
+                case AskProgress(n, expressions):
+                    await self._send(ProgressFound(n, self._progress(expressions)))
+                case AskTasks(n, expression, tasks):
+                    await self._send(TasksFound(n, self._task_states(expression, tasks)))
+            await slices.turn()
+
+    def _progress(self, expressions: list[str]) -> dict[str, Progress]:
+        found = {}
+        for expression in expressions:
+            progress = self._dispatcher.progress(expression)
+            if progress is not None:
+                found[expression] = progress
+        return found
+
+    def _task_states(self, expression: str, tasks: list[int]) -> dict[int, TaskState] | None:
+        plan = self._dispatcher.plan(expression)
+        if plan is None:
+            return None
+        return self._dispatcher.task_states(expression, [task for task in tasks if task < len(plan)])
+
+    async def write(self) -> None:
+        """Tell of ends, and beat where there are none. Raises: FollowerEnded, OSError."""
+        while True:
+            try:
+                async with asyncio.timeout(BEAT_S):
+                    await self._wake.wait()
+            except TimeoutError:
+                await self._send(Beat())
+            self._wake.clear()
+            while self._finals:
+                if len(self._finals) > WAITING_FINALS_MAX:
+                    raise FollowerEnded("it is too slow")
+                some, self._finals = self._finals[:FINALS_MAX], self._finals[FINALS_MAX:]
+                await self._send(Finals(some))
+
+    async def _send(self, frame: LeaderFrame) -> None:
+        try:
+            async with asyncio.timeout(SILENCE_S):
+                await self._channel.send(encode(frame))
+        except TimeoutError:
+            raise FollowerEnded("it does not read") from None

@@ -1,0 +1,129 @@
+"""The frames of `curta.peer.v1`, the one connection from each follower to the leader; and their codec.
+
+Spoken by `following` (the follower's side) and `followers` (the leader's). JSON in text frames; the tag
+`type` says which frame it is. Releases are replaced one by one, so two of them may speak to each other: a
+`type` that is not known is ignored, and so is an unknown field.
+
+    follower ─► progress (n, expressions) ─► leader       how far are these?
+             ◄─ progress (n, found)
+             ─► tasks (n, expression, tasks)              in what state are these tasks of it?
+             ◄─ tasks (n, found)
+             ◄─ finals (expressions)                      these ended, durably
+             ◄► beat                                      I am here
+"""
+
+from typing import Annotated, Final, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from curta_server.views import Progress, TaskState
+
+SUBPROTOCOL: Final = "curta.peer.v1"
+PATH: Final = "/peers/connect"
+
+EXPRESSIONS_MAX: Final = 1_000
+"""In one ask; whoever has more asks several times."""
+TASKS_MAX: Final = 2_000
+FINALS_MAX: Final = 10_000
+"""In one frame: less than half a megabyte."""
+FRAME_BYTES_MAX: Final = 4 * 1024 * 1024
+
+BEAT_S: Final = 1.0
+SILENCE_S: Final = 4.0
+"""Who is not heard for so long is gone. Above every pause that a process in good order makes."""
+
+Number = Annotated[int, Meta(ge=0)]
+"""Of an ask, counted on the connection; its answer carries the same."""
+Identifier = Annotated[str, Meta(max_length=36)]
+
+
+class AskProgress(Struct, frozen=True, tag="progress"):
+    n: Number
+    expressions: Annotated[list[Identifier], Meta(max_length=EXPRESSIONS_MAX)]
+
+
+class AskTasks(Struct, frozen=True, tag="tasks"):
+    """`tasks` are numbers within the expression's plan."""
+
+    n: Number
+    expression: Identifier
+    tasks: Annotated[list[Annotated[int, Meta(ge=0)]], Meta(max_length=TASKS_MAX)]
+
+
+class ProgressFound(Struct, frozen=True, tag="progress"):
+    """Only what is in the leader's memory is in `found`."""
+
+    n: Number
+    found: dict[str, Progress]
+
+
+class TasksFound(Struct, frozen=True, tag="tasks"):
+    """`found` is None where the expression is not in the leader's memory."""
+
+    n: Number
+    found: dict[int, TaskState] | None
+
+
+class Finals(Struct, frozen=True, tag="finals"):
+    """These became final since the last such frame; the rows are in the table."""
+
+    expressions: list[str]
+
+
+class Beat(Struct, frozen=True, tag="beat"):
+    """Nothing but a sign of life."""
+
+
+FollowerFrame = AskProgress | AskTasks | Beat
+LeaderFrame = ProgressFound | TasksFound | Finals | Beat
+
+F = TypeVar("F")
+
+_encoder: Final = msgspec.json.Encoder()
+_follower_decoder: Final = msgspec.json.Decoder(FollowerFrame)
+_leader_decoder: Final = msgspec.json.Decoder(LeaderFrame)
+_FOLLOWER_TYPES: Final = frozenset({"progress", "tasks", "beat"})
+_LEADER_TYPES: Final = frozenset({"progress", "tasks", "finals", "beat"})
+
+
+class _Tagged(Struct):
+    type: str
+
+
+_tagged: Final = msgspec.json.Decoder(_Tagged)
+
+
+class Malformed(Exception):
+    """The peer sent what is no frame: a defect of one of the two."""
+
+
+def encode(frame: FollowerFrame | LeaderFrame) -> str:
+    """The text of a frame."""
+    return _encoder.encode(frame).decode()
+
+
+def decode_from_follower(data: str | bytes) -> FollowerFrame | None:
+    """What a follower sent; None for what another release may mean. Raises: Malformed, and nothing else."""
+    return _decode(data, _follower_decoder, _FOLLOWER_TYPES)
+
+
+def decode_from_leader(data: str | bytes) -> LeaderFrame | None:
+    """What the leader sent; None for what another release may mean. Raises: Malformed, and nothing else."""
+    return _decode(data, _leader_decoder, _LEADER_TYPES)
+
+
+def _decode(data: str | bytes, decoder: "msgspec.json.Decoder[F]", known: frozenset[str]) -> F | None:
+    try:
+        return decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        if _type_of(data) in known:
+            raise Malformed(f"malformed frame: {error}") from None
+        return None
+
+
+def _type_of(data: str | bytes) -> str:
+    try:
+        return _tagged.decode(data).type
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise Malformed(f"malformed frame: {error}") from None

@@ -1,0 +1,29 @@
+"""A peer that is gone in the middle of a frame, and those who hear of it later."""
+
+import pytest
+
+from curta_server.core.events import Named
+from curta_server.outbox import Outbox
+
+
+class Broken:
+    """A channel whose peer is gone: the first frame finds out."""
+
+    async def receive(self) -> str:
+        raise AssertionError("nobody reads here")
+
+    async def send(self, text: str) -> None:
+        raise ConnectionResetError("gone")
+
+    async def close(self, code: int, reason: str) -> None:
+        raise AssertionError("there is nobody to tell")
+
+
+async def test_closing_a_session_whose_peer_was_gone_in_the_middle_of_a_frame_does_nothing() -> None:
+    outbox = Outbox(frame_bytes=1000, ack_delay_s=0)
+    outbox.cancel([Named("x.1", 1)])
+    with pytest.raises(ConnectionResetError):
+        await outbox.write(Broken())
+    # The dispatcher may not have heard yet that the session is over.
+    outbox.close(1001, "nothing heard")
+    outbox.ack([("x.1", 1)], at_once=True)
