@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 UNIT := tests/unit
 SOURCES := agent server tests $(wildcard alembic bench)
 
-.PHONY: help install run test check format bench fuzz clean
+.PHONY: help install run test check format bench fuzz simulate mutants chaos clean
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -55,6 +55,15 @@ bench: $(STAMP) ## The figures, measured on this machine (QUICK=1: in two minute
 
 fuzz: $(STAMP) ## Millions of random texts and frames
 	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest tests/fuzz --timeout=0 $(ARGS)
+
+simulate: $(STAMP) ## Seeded histories of the whole system (SEEDS=10000; SEED=7 replays one)
+	PYTHONHASHSEED=0 $(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000)) $(ARGS)
+
+mutants: $(STAMP) ## Break each promise on purpose, and see the simulation catch it (ARGS=name for one)
+	PYTHONHASHSEED=0 $(BIN)/python -m tests.simulation.mutants $(ARGS)
+
+chaos: $(STAMP) ## Kill, freeze and cut real processes under load (MINUTES=10; SEED=7 for the faults of one run)
+	$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 clean: ## Remove what the tools made; .curta, the data of `make run`, stays
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist

@@ -29,13 +29,13 @@ def cluster(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture
 def make_cluster(postgres: PostgresServer, tmp_path: Path) -> Iterator[Callable[..., Cluster]]:
-    """An orchestrator for one test, which may kill it."""
+    """Orchestrators for one test, which may kill them."""
     made: list[Cluster] = []
 
-    def make(**settings: str) -> Cluster:
+    def make(orchestrators: int = 1, **settings: str) -> Cluster:
         directory = tmp_path / f"cluster-{len(made)}"
         directory.mkdir()
-        made.append(Cluster(postgres, directory, settings))
+        made.append(Cluster(postgres, directory, settings, orchestrators))
         return made[-1]
 
     try:
