@@ -39,6 +39,9 @@ log = structlog.get_logger()
 
 _REVOKED = 4001, "the token was revoked"
 
+AHEAD_S = 0.2
+"""So long a hello of an agent that is connected already is watched for the end of its connection."""
+
 GO_S = 3.0
 """So long an agent that was redirected may take to close; then we do."""
 
@@ -146,6 +149,7 @@ async def serve(
         async with greeting:
             hello = await receive_hello(channel, settings.hello_timeout_s)
         held = await named(hello.held)
+        ahead = await read_ahead(channel) if dispatcher.current(hello.agent) is not None else None
         guest = introduce(hello, token, dispatcher, settings)
         session = Session(dispatcher.next_number(), guest, settings)
         dispatcher.join(session, held)
@@ -167,7 +171,7 @@ async def serve(
         async with asyncio.TaskGroup() as children:
             children.create_task(session.outbox.write(channel), name=f"write {guest.id}")
             children.create_task(
-                read(channel, session, dispatcher, settings, offload), name=f"read {guest.id}"
+                read(channel, session, dispatcher, settings, offload, ahead), name=f"read {guest.id}"
             )
     except* SessionEnded as ended:
         why = str(ended.exceptions[0])
@@ -188,6 +192,19 @@ async def receive_hello(channel: Channel, timeout_s: float) -> Hello:
     if not isinstance(frame, Hello):
         raise ProtocolError(1008, "the first frame must be a hello")
     return frame
+
+
+async def read_ahead(channel: Channel) -> str | bytes | None:
+    """What follows the hello within AHEAD_S, None where nothing does. Raises: PeerGone.
+
+    A hello that was held up by the network may come after that of the agent's newer connection; what follows
+    it then is the end of its own. It must not replace the newer session: with 4002 the agent would stop.
+    """
+    try:
+        async with asyncio.timeout(AHEAD_S):
+            return await channel.receive()
+    except TimeoutError:
+        return None
 
 
 def check_protocol(hello: Hello) -> None:

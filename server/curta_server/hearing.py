@@ -36,9 +36,17 @@ HEARD_EVERY_S: Final = 0.25
 
 
 async def read(
-    channel: Channel, session: "Session", dispatcher: Dispatcher, settings: Settings, offload: Offload
+    channel: Channel,
+    session: "Session",
+    dispatcher: Dispatcher,
+    settings: Settings,
+    offload: Offload,
+    ahead: str | bytes | None = None,
 ) -> None:
-    """Turn frames into events until the session ends; after a fault the writer closes, and ends it."""
+    """Turn frames into events until the session ends; after a fault the writer closes, and ends it.
+
+    `ahead` is the first of them, where it has been read already.
+    """
     agent, number = session.guest.id, session.number
 
     def hear() -> None:
@@ -46,7 +54,8 @@ async def read(
 
     channel.on_part = hear
     while True:
-        data = await channel.receive()
+        data = await channel.receive() if ahead is None else ahead
+        ahead = None
         try:
             frame = decode_from_agent(data)
         except ProtocolError as error:

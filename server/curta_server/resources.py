@@ -162,7 +162,7 @@ EXACTLY_ONE_OF: dict[type[Struct], tuple[str, ...]] = {TaskResult: ("value", "er
 
 
 class ExpressionError(Struct, frozen=True):
-    """Why an expression failed: `division_by_zero`, `too_large` or `agents_failed`."""
+    """Why an expression failed: `division_by_zero`, `too_large`, `agents_failed` or `plan_lost`."""
 
     code: str
     message: str

@@ -505,6 +505,24 @@ async def test_a_newer_connection_of_the_same_agent_replaces_the_older(server: O
         assert (await server.admin.final(id))["result"] == "42"
 
 
+async def test_a_hello_that_comes_late_with_the_end_of_its_connection_replaces_nothing(
+    server: Orchestrator,
+) -> None:
+    async with server.agent() as current:
+        await current.join()
+        for _ in range(3):
+            late = current.twin()
+            await late.open()
+            await late.hello()
+            await late.cut()
+        id = await submitted(server, "20+22")
+        (task,) = await current.tasks(1)
+        await current.answer(task)
+        assert (await server.admin.final(id))["result"] == "42"
+        await current.beat()
+        await current.acked(task)
+
+
 async def test_the_same_agent_with_another_token_cannot_take_over(server: Orchestrator) -> None:
     _, secret = await server.admin.make_token("others", "agent")
     async with server.agent() as first, server.agent(agent=first.id, secret=secret) as thief:

@@ -15,6 +15,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 SUBPROTOCOL = "curta.agent.v1"
+AGENTS_PATH = "/agents/connect"
 WITHIN_S = 10.0
 
 Frame = dict[str, Any]
@@ -34,7 +35,7 @@ class ForeignAgent:
         operations: list[str] | None = None,
         agent: str | None = None,
     ) -> None:
-        self.url = url.replace("http", "ws", 1) + "/agents/connect"
+        self.url = url.replace("http", "ws", 1) + AGENTS_PATH
         self.secret = secret
         self.slots = slots
         self.name = name
@@ -65,7 +66,7 @@ class ForeignAgent:
     def twin(self) -> Self:
         """The same agent, not connected."""
         return type(self)(
-            self.url,
+            self.url.removesuffix(AGENTS_PATH),
             self.secret,
             slots=self.slots,
             name=self.name,
