@@ -39,6 +39,9 @@ FREE_S = 2.0
 TRUST_S = 8.0
 """A leader believes in itself for so long after it SENT its last good beat, and so long others believe in it
 after it arrived, which is later: its own trust always ends first."""
+DRIFT = 0.01
+"""How far two clocks may run apart, by the second: far more than clocks do, so that a database which moved to
+another machine is followed within a minute."""
 STATEMENT_TIMEOUT_S = 2.0
 _BEAT_TIMEOUT_S = STATEMENT_TIMEOUT_S + 0.5
 _RETRY_S = 0.25
@@ -124,6 +127,8 @@ class Leadership:
         self._epoch = 0
         self._trusted_until = 0.0
         self._offset_s = 0.0
+        self._offset_error_s = float("inf")
+        self._measured_at = 0.0
         self._leader: Leader | None = None
         self._changed = asyncio.Event()
 
@@ -318,7 +323,13 @@ class Leadership:
             await _close(connection)
 
     def _measure(self, sent: float, clock_us: int) -> None:
-        self._offset_s = clock_us / 1_000_000 - (sent + time.monotonic()) / 2
+        """A slow answer says little of when it was given, perhaps after a wait for a lock: it is taken only
+        where the last good one may be further off by now."""
+        now = time.monotonic()
+        error_s = (now - sent) / 2
+        if error_s <= self._offset_error_s + DRIFT * (now - self._measured_at):
+            self._offset_s = clock_us / 1_000_000 - (sent + now) / 2
+            self._offset_error_s, self._measured_at = error_s, now
 
 
 def _leader_of(row: "asyncpg.Record") -> Leader | None:

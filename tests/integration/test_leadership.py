@@ -103,6 +103,28 @@ async def test_who_starts_alone_leads_at_once(candidates: Candidates, engine: As
         assert abs(one.leadership.now_us() - await store.clock_us(connection)) < 100_000
 
 
+async def test_a_beat_that_waited_long_does_not_put_the_clock_wrong(
+    candidates: Candidates, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = await candidates.leader()
+    measure = one.leadership._measure
+    took_s: list[float] = []
+    offsets_s: list[float] = []
+
+    def watch(sent: float, clock_us: int) -> None:
+        measure(sent, clock_us)
+        took_s.append(time.monotonic() - sent)
+        offsets_s.append(one.leadership.offset_s)
+
+    monkeypatch.setattr(one.leadership, "_measure", watch)
+    await until(lambda: len(took_s) > 1)
+    async with engine.begin() as other:
+        await other.execute(text("SELECT pg_sleep(0.8) FROM leadership FOR UPDATE"))
+    await until(lambda: max(took_s) > 0.4)
+    assert max(offsets_s) - min(offsets_s) < 0.1
+    assert one.terms == [1]
+
+
 async def test_one_leads_and_the_others_know_who(candidates: Candidates) -> None:
     one = await candidates.leader()
     others = [candidates.start() for _ in range(3)]

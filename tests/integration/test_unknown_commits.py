@@ -104,6 +104,11 @@ async def test_a_batch_of_results_with_an_end_is_written_once(
     rows = "SELECT string_agg(value || ' ' || attempt, ';') FROM journal"
     assert cutter.sql(rows) == f"5 {task['attempt']}"
 
+    async def is_forgotten() -> bool:
+        return "\ncurta_expressions_loaded 0.0\n" in (await one.admin.http.get("/metrics")).text
+
+    await until(is_forgotten)
+
 
 async def test_a_submission_is_found_again_by_its_id(
     one: Orchestrator, agent: ForeignAgent, cutter: Cutter, monkeypatch: pytest.MonkeyPatch

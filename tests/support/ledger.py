@@ -128,11 +128,12 @@ class Ledger:
         return heard
 
     def _is_legitimate(self, agent: str, named: Named) -> bool:
-        """Within the epoch only whom it was handed to; of earlier epochs every agent is believed."""
+        """Within the epoch only whom it was handed to; of earlier epochs every agent is believed, as to a
+        failure once."""
         epoch = named.attempt >> 20
         if epoch == self.epoch:
             return self.handed.get(named) == agent and named not in self.concluded
-        return 0 < epoch < self.epoch
+        return 0 < epoch < self.epoch and named not in self.failed
 
     def _is_undecided(self, named: Named) -> bool:
         """An attempt of an earlier term, of an expression that is not in memory."""
@@ -207,9 +208,9 @@ class Ledger:
     def _take_answer(self, agent: str, answer: Answer) -> None:
         named = Named(answer.task, answer.attempt)
         story, task = self._find(answer.task)
+        claims = self.undecided.get(agent, [])
+        claims[:] = [one for one in claims if one != named]
         if story is None or not story.is_loaded:
-            claims = self.undecided.get(agent, [])
-            claims[:] = [one for one in claims if one.task != answer.task]
             early = self.early.setdefault(answer.task.rpartition(".")[0], {})
             early[agent, answer.task, answer.attempt] = answer
             self.unknown.add(answer.task.rpartition(".")[0])

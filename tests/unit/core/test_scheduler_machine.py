@@ -126,7 +126,9 @@ class Machine(RuleBasedStateMachine):
         if which % 2 and self.world.epoch > 1:
             # As an agent of an earlier epoch may; it will compute it, too.
             if all(story.outcomes[of] is not None for of in exact.operand_tasks(story.plan, task)):
-                peer.open[Named(name, (self.world.epoch - 1) << 20 | 99)] = 0
+                # A number for each agent: an attempt was handed to one of them.
+                number = 99 + int(peer.name.removeprefix("a"))
+                peer.open[Named(name, (self.world.epoch - 1) << 20 | number)] = 0
             return
         handed = [named for named, agent in self.world.handed.items() if agent != peer.name]
         if handed:
