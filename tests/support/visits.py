@@ -42,6 +42,7 @@ class Visits(Promises):
         self.expected.discard(peer.name)
         if was_known:
             self._hand_back(peer.name, set(held), None)
+        cancelled = {named for named, live in self.given_up.items() if live.agent == peer.name}
         self._forget_given_up(peer.name)
         commands = self.scheduler.handle(
             [
@@ -53,21 +54,23 @@ class Visits(Promises):
             self.now,
         )  # fmt: skip
         (welcome,) = commands.welcomes
-        self._check_welcome(peer, held, welcome)
+        self._check_welcome(peer, held, welcome, cancelled)
         self.perform(commands)
         if replaced and not peer.pulls:
             assert [(closed.session, closed.code) for closed in commands.closes] == [(replaced, 4002)]
         assert (peer.name in commands.drains) == (peer.name in self.draining)
         self.check()
 
-    def _check_welcome(self, peer: Peer, held: list[Named], welcome: Welcomed) -> None:
+    def _check_welcome(self, peer: Peer, held: list[Named], welcome: Welcomed, cancelled: set[Named]) -> None:
         assert (welcome.agent, welcome.session) == (peer.name, peer.session)
         keep, drop = set(welcome.keep), set(welcome.drop)
         assert not keep & drop and keep | drop <= set(held)
         for named in held:
             story, task = self._find(named.task)
             live = self.live.get(named.task, {})
-            if self._is_undecided(named):
+            if named in cancelled and named in drop:
+                pass  # nobody wants it, whatever term it is of
+            elif self._is_undecided(named):
                 assert named not in keep | drop, "nothing is decided about an expression that is not here"
                 self.undecided[peer.name].append(named)
                 self.unknown.add(named.task.rpartition(".")[0])
