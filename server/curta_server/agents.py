@@ -15,7 +15,7 @@ import structlog
 from quart import Quart, Response, websocket
 
 from curta_server.api import answers
-from curta_server.api.access import AGENTS, allow, secret_of, unauthorized
+from curta_server.api.access import AGENTS, allow, bearer
 from curta_server.api.services import context
 from curta_server.channel import Channel, DirectConnection, PeerGone
 from curta_server.credentials import TokenEnded
@@ -81,9 +81,7 @@ def register(app: Quart, services: "Services", offload: Offload) -> None:
 
 async def admit(services: "Services") -> "Token":
     """Whose token it is. Raises: Problem 401, 403, 400 or 503, before the upgrade."""
-    token = await services.credentials.verify(secret_of(websocket.headers))
-    if token is None:
-        raise unauthorized("The token is unknown, revoked or expired.")
+    token = await bearer(services, websocket.headers)
     if token.role != "agent":
         raise Problem(
             "forbidden", f"Only a token of role agent may connect; yours has the role {token.role}."

@@ -68,15 +68,21 @@ def install(app: Quart, services: Services) -> None:
         roles = roles_of(app.view_functions[endpoint])
         if roles == ():
             return
-        g.token = token = await services.credentials.verify(secret_of(request.headers))
-        if token is None:
-            raise ended()
+        g.token = token = await bearer(services, request.headers)
         if request.endpoint is None or request.method == "OPTIONS":
             return  # the path is there, and routing answers
         if roles is None or token.role not in roles:
             raise Problem("forbidden", _refusal(token.role, roles or ()))
 
     app.before_request(authenticate)
+
+
+async def bearer(services: Services, headers: Headers) -> Token:
+    """Whose token a request or a handshake carries. Raises: Problem 401, and 503 where that is not known."""
+    token = await services.credentials.verify(secret_of(headers))
+    if token is None:
+        raise ended()
+    return token
 
 
 def secret_of(headers: Headers) -> str:
