@@ -28,11 +28,12 @@ def histories(
     began = time.monotonic()
     # The pool's own thread takes all there are at once, and time would be up before the first has begun.
     places = threading.Semaphore(4 * processes)
+    is_over = threading.Event()
 
     def in_time() -> Iterator[int]:
         for seed in seeds:
             places.acquire()
-            if time.monotonic() - began > seconds:
+            if is_over.is_set() or time.monotonic() - began > seconds:
                 return
             yield seed
 
@@ -42,8 +43,9 @@ def histories(
             places.release()
             yield outcome
     finally:
-        for _ in range(4 * processes):
-            places.release()
+        # The thread that waits for a place ends by this, and by nothing else: `terminate` waits for it.
+        is_over.set()
+        places.release()
         pool.terminate()
         pool.join()
 
