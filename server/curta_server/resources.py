@@ -125,6 +125,12 @@ class TokenRequest(Struct, frozen=True):
     ) = None
 
 
+class SessionRequest(Struct, frozen=True):
+    """Sign in: a token for a cookie."""
+
+    token: Annotated[str, _documented("A token's secret.", minLength=1)]
+
+
 Attempt = Annotated[int, _documented("As handed out.", minimum=0, maximum=ATTEMPT_MAX, examples=[1048577])]
 
 
@@ -400,6 +406,47 @@ class RevokedToken(Struct, frozen=True):
 
     id: Id
     status: Literal["revoked"]
+
+
+class Session(Struct, frozen=True, kw_only=True):
+    """Who is signed in, by cookie or by token."""
+
+    name: str
+    role: Role
+    expires_at: Annotated[Time, _documented("Null for a token without an end.")] | None
+
+
+class Point(Struct, frozen=True, kw_only=True):
+    """One second of the whole system, as its leader sees it."""
+
+    at: Time
+    tasks_per_s: Annotated[float, _documented("Results that became durable.")]
+    ready: Annotated[int, _documented("Tasks that wait for a slot.")]
+    running: int
+    slots_used: int
+    slots_total: int
+    agents: Annotated[int, _documented("Connected ones, draining ones among them.")]
+    expressions: Annotated[int, _documented("In the leader's memory.")]
+    dispatch_p50_ms: Annotated[float, _documented("From an event's arrival to what it caused.")] | None
+    dispatch_p99_ms: float | None
+    commits_per_s: Annotated[float, _documented("Transactions of the journal.")]
+    journal_backlog: Annotated[int, _documented("Results that wait for their commit.")]
+
+
+class Orchestrator(Struct, frozen=True, kw_only=True):
+    """A process that serves."""
+
+    id: Id
+    url: Annotated[str, _documented("Where its peers reach it.")]
+    leads: bool
+    seen_s: Annotated[float, _documented("Seconds since it last said that it is there.")]
+
+
+class Statistics(Struct, frozen=True):
+    """The last minutes, oldest first, and the orchestrators."""
+
+    items: list[Point]
+    orchestrators: list[Orchestrator]
 
 
 class Health(Struct, frozen=True):

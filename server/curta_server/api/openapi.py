@@ -17,7 +17,7 @@ from quart_schema import Info, OpenAPIProvider, QuartSchema, Tag
 from quart_schema.openapi import HttpSecurityScheme
 from werkzeug.routing import Rule
 
-from curta_server import resources
+from curta_server import live_messages, resources
 from curta_server.api.access import roles_of
 from curta_server.api.documentation import ATTRIBUTE, Documentation
 from curta_server.errors import PROBLEMS
@@ -97,6 +97,7 @@ class _Provider(OpenAPIProvider):
             for _, shape in inspect.getmembers(resources, inspect.isclass)
             if issubclass(shape, msgspec.Struct) and shape.__module__ == resources.__name__
         ]
+        shapes += live_messages.MESSAGES
         _, components = msgspec.json.schema_components(shapes, ref_template=_REFERENCE)
         for shape, fields in resources.EXACTLY_ONE_OF.items():
             components[shape.__name__]["oneOf"] = [{"required": [field]} for field in fields]
