@@ -1,9 +1,10 @@
-"""Tokens: whom a secret stands for, making and revoking them.
+"""Tokens and sessions: whom a secret stands for, making and ending them.
 
-Called for every request and every agent's connection, and by `curta token`. A secret is shown once and kept
-as its SHA-256 only: it has 256 random bits, so nothing slower is needed. It is found by that hash and never
-compared itself, so that no answer's timing tells how much of a guess is right. Knows no routes and no roles'
-rights.
+Called for every request and every connection, and by `curta token`. A secret is shown once and kept as its
+SHA-256 only: it has 256 random bits, so nothing slower is needed. It is found by that hash and never compared
+itself, so that no answer's timing tells how much of a guess is right. A session is a browser's own secret for
+a token: it ends with the token, at sign-out, or when it has not been used for long. Neither kind of secret is
+taken for the other. Knows no routes, no cookies and no roles' rights.
 """
 
 import asyncio
@@ -14,10 +15,10 @@ import math
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -40,33 +41,49 @@ LAST_USED_S = 60.0
 """`last_used_at` is written so often at most, for all tokens at once."""
 SECRET_MIN = 32
 NAME_MAX = 255
+SESSION_DAYS = 30
+"""A session that was not used for so long is over."""
+SESSIONS_MAX = 1_000
+"""Of one token; beyond, the one that was not used for the longest time ends."""
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """Whom a secret stands for. The name is the owner: tokens with one name are one user."""
+    """Whom a secret stands for. The name is the owner: tokens with one name are one user.
+
+    `session` is set where a browser's session speaks in the token's name.
+    """
 
     id: UUID
     name: str
     role: str
     expires_at: datetime | None
+    session: UUID | None = None
+    session_expires_at: datetime | None = None
+
+    @property
+    def ends_at(self) -> datetime | None:
+        """When it is good no more, if nothing else happens."""
+        return min((at for at in (self.expires_at, self.session_expires_at) if at is not None), default=None)
 
 
 class TokenEnded(Exception):
-    """The token was revoked or expired while something was going on in its name."""
+    """The token was revoked or expired, or its session ended, while something was going on in its name."""
 
 
 @dataclass(slots=True)
 class _Entry:
-    """What is known of one digest: as of when it was last asked, and when asking last failed."""
+    """What is known of one digest, a token's or a session's: as of when it was last asked, and when asking
+    last failed."""
 
+    is_session: bool
     token: Token | None = None
     checked_at: float = -math.inf
     failed_at: float = -math.inf
 
 
 class Credentials:
-    """All about tokens, for one process."""
+    """All about tokens and sessions, for one process."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
@@ -75,7 +92,9 @@ class Credentials:
         self._strangers: OrderedDict[bytes, _Entry] = OrderedDict()
         self._wanted: dict[bytes, _Entry] = {}
         self._asking: asyncio.Event | None = None
+        # By token and by session: whatever lasts in the name of either.
         self._open: dict[UUID, set[asyncio.Timeout]] = {}
+        self._sessions: dict[UUID, set[asyncio.Timeout]] = {}
         self._used: dict[UUID, float] = {}
 
     async def verify(self, secret: str) -> Token | None:
@@ -85,12 +104,23 @@ class Credentials:
         """
         if len(secret) < SECRET_MIN:
             return None  # none is so short: see bootstrap and new_secret
-        digest = digest_of(secret)
+        return await self._find(digest_of(secret), is_session=False)
+
+    async def signed_in(self, secret: str) -> Token | None:
+        """The token of this session's secret; None where there is none, or it or the token is over.
+
+        Raises Problem `unavailable` while the database is away and the answer is not known.
+        """
+        if len(secret) < SECRET_MIN:
+            return None
+        return await self._find(session_digest_of(secret), is_session=True)
+
+    async def _find(self, digest: bytes, *, is_session: bool) -> Token | None:
         entry = self._known.get(digest)
         if entry is not None:
             self._known.move_to_end(digest)
         else:
-            entry = self._strangers.setdefault(digest, _Entry())
+            entry = self._strangers.setdefault(digest, _Entry(is_session))
             _trim(self._strangers)
         asked_at = time.monotonic()
         if asked_at - entry.checked_at > CACHE_S:
@@ -103,7 +133,7 @@ class Credentials:
         if self._known.setdefault(digest, entry) is entry:
             _trim(self._known)
             self._strangers.pop(digest, None)
-        if token.expires_at is not None and token.expires_at <= datetime.now(UTC):
+        if token.ends_at is not None and token.ends_at <= datetime.now(UTC):
             return None
         self._used[token.id] = time.monotonic()
         return token
@@ -133,8 +163,7 @@ class Credentials:
             del self._wanted[digest]
         asked_at = time.monotonic()
         try:
-            async with self._engine.connect() as connection:
-                rows = await store.tokens_by_digests(connection, list(wanted))
+            found = await self._answers(wanted)
         except Exception as error:
             if not store.is_outage(error):
                 raise
@@ -142,36 +171,46 @@ class Credentials:
             for entry in wanted.values():
                 entry.failed_at = failed_at
         else:
-            found = {digest: row for row, digest in rows}
             for digest, entry in wanted.items():
-                row = found.get(digest)
-                entry.token = None if row is None else Token(row.id, row.name, row.role, row.expires_at)
+                entry.token = found.get(digest)
                 entry.checked_at = asked_at
         finally:
             # Where this one was cancelled, whoever waits for it asks again.
             self._asking.set()
             self._asking = None
 
+    async def _answers(self, wanted: Mapping[bytes, _Entry]) -> dict[bytes, Token]:
+        """What the tables say of these digests."""
+        tokens = [digest for digest, entry in wanted.items() if not entry.is_session]
+        sessions = [digest for digest, entry in wanted.items() if entry.is_session]
+        found: dict[bytes, Token] = {}
+        async with self._engine.connect() as connection:
+            if tokens:
+                for row, digest in await store.tokens_by_digests(connection, tokens):
+                    found[digest] = Token(row.id, row.name, row.role, row.expires_at)
+            if sessions:
+                for one in await store.sessions_by_digests(connection, sessions):
+                    found[one.digest] = Token(
+                        one.token_id, one.name, one.role, one.token_expires_at, one.id, one.expires_at
+                    )
+        return found
+
     # --- what lasts ---------------------------------------------------------------------------------
 
     @asynccontextmanager
     async def while_good(self, token: Token) -> AsyncIterator[None]:
-        """Run the block for as long as the token is good. Raises: TokenEnded, at its expiry or within CACHE_S
-        of its being revoked, from wherever the block waits."""
+        """Run the block for as long as the token is good, and the session that speaks in its name. Raises:
+        TokenEnded, at its expiry or within CACHE_S of its being revoked or signed out, from wherever the
+        block waits."""
         ends = asyncio.timeout(None)
         try:
             async with ends:
                 if token.expires_at is not None:
+                    # A session's own end is not awaited here: use puts it off meanwhile.
                     left_s = (token.expires_at - datetime.now(UTC)).total_seconds()
                     ends.reschedule(asyncio.get_running_loop().time() + left_s)
-                self._open.setdefault(token.id, set()).add(ends)
-                try:
+                with _listed(self._open, token.id, ends), _listed(self._sessions, token.session, ends):
                     yield
-                finally:
-                    others = self._open[token.id]
-                    others.remove(ends)
-                    if not others:
-                        del self._open[token.id]
         except TimeoutError:
             if not ends.expired():
                 raise  # somebody else's
@@ -186,20 +225,18 @@ class Credentials:
         try:
             async with self._engine.connect() as connection:
                 ended = await store.unusable_tokens(connection, list(asked))
+                sessions = list(self._sessions)
+                over = await store.sessions_over(connection, sessions) if sessions else set()
         except Exception as error:
             if not store.is_outage(error):
                 raise
             return set()
         self._used |= dict.fromkeys(asked - ended, time.monotonic())
         for id in ended:
-            self._end(id)
+            _end(self._open.get(id, ()))
+        for id in over:
+            _end(self._sessions.get(id, ()))
         return ended & set(ids)
-
-    def _end(self, id: UUID) -> None:
-        now = asyncio.get_running_loop().time()
-        for ends in self._open.get(id, ()):
-            if not ends.expired():
-                ends.reschedule(now)
 
     # --- making and revoking ------------------------------------------------------------------------
 
@@ -233,8 +270,57 @@ class Credentials:
             for entry in self._known.values():
                 if entry.token is not None and entry.token.id == id:
                     entry.checked_at = -math.inf
-            self._end(id)
+            _end(self._open.get(id, ()))
         return outcome
+
+    # --- signing in and out -------------------------------------------------------------------------
+
+    async def sign_in(self, token: Token) -> tuple[Token, str]:
+        """A new session in the token's name, and its secret, which nobody can show again."""
+        id, secret = uuid4(), new_secret()
+        async with self._engine.begin() as connection:
+            expires_at = await store.create_session(
+                connection,
+                digest=session_digest_of(secret),
+                id=id,
+                token_id=token.id,
+                days=SESSION_DAYS,
+                most=SESSIONS_MAX,
+            )
+        return replace(token, session=id, session_expires_at=expires_at), secret
+
+    async def renew(self, secret: str, token: Token) -> bool:
+        """Whether the session, whose secret and token these are, was put off just now: at most once a day.
+        While the database is away it is not."""
+        ends_at = token.session_expires_at
+        if ends_at is None or ends_at - datetime.now(UTC) > timedelta(days=SESSION_DAYS - 1):
+            return False
+        digest = session_digest_of(secret)
+        try:
+            async with self._engine.begin() as connection:
+                is_renewed = await store.renew_session(connection, digest, SESSION_DAYS) is not None
+        except Exception as error:
+            if not store.is_outage(error):
+                raise
+            return False
+        self._ask_again(digest)
+        return is_renewed
+
+    async def sign_out(self, secret: str) -> None:
+        """End the session of this secret: here at once, elsewhere within CACHE_S. None is fine, too."""
+        digest = session_digest_of(secret)
+        async with self._engine.begin() as connection:
+            id = await store.end_session(connection, digest)
+        self._ask_again(digest)
+        if id is not None:
+            _end(self._sessions.get(id, ()))
+
+    def _ask_again(self, digest: bytes) -> None:
+        entry = self._known.get(digest)
+        if entry is not None:
+            entry.checked_at = -math.inf
+
+    # --- the first tokens, and last use -------------------------------------------------------------
 
     async def bootstrap(self, admin_secret: str, agent_secret: str) -> bool:
         """Make the first tokens, named `admin` and `agent`, from given secrets ("" for none), where there has
@@ -288,6 +374,34 @@ def new_secret() -> str:
 def digest_of(secret: str) -> bytes:
     """What is stored of a secret."""
     return hashlib.sha256(secret.encode()).digest()
+
+
+def session_digest_of(secret: str) -> bytes:
+    """What is stored of a session's secret: never what would be stored of a token's."""
+    return hashlib.sha256(b"session " + secret.encode()).digest()
+
+
+@contextmanager
+def _listed(open: dict[UUID, set[asyncio.Timeout]], id: UUID | None, ends: asyncio.Timeout) -> Iterator[None]:
+    """Keep `ends` among those of this id for the block; None is nobody's."""
+    if id is None:
+        yield
+        return
+    open.setdefault(id, set()).add(ends)
+    try:
+        yield
+    finally:
+        others = open[id]
+        others.remove(ends)
+        if not others:
+            del open[id]
+
+
+def _end(open: Collection[asyncio.Timeout]) -> None:
+    now = asyncio.get_running_loop().time()
+    for ends in open:
+        if not ends.expired():
+            ends.reschedule(now)
 
 
 def _trim(entries: OrderedDict[bytes, _Entry]) -> None:

@@ -13,6 +13,7 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "literal_too_long": (400, "A number in the expression is too long"),
     "unauthorized": (401, "A token is needed"),
     "forbidden": (403, "Your role may not do this"),
+    "cross_origin": (403, "Another site asked in your name"),
     "not_found": (404, "There is no such thing"),
     "method_not_allowed": (405, "This path does not know the method"),
     "conflict": (409, "The state does not allow it"),

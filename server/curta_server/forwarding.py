@@ -1,8 +1,10 @@
 """Passes requests on to the leader that only its memory can answer.
 
-Called by the mark `led` of the routes. The leader checks the caller's token itself, so a forwarded request
-can do nothing that its caller may not do. A request is passed on once: whoever gets a forwarded one and does
-not lead refuses it, and the caller tries again.
+Called by the mark `led` of the routes. The leader checks the caller's token or session itself, so a forwarded
+request can do nothing that its caller may not do. Which page made a browser ask is checked before a request
+is passed on, and there alone: `Origin` is compared with the host that the browser asked, and the leader is
+another. A request is passed on once: whoever gets a forwarded one and does not lead refuses it, and the
+caller tries again.
 """
 
 import logging
@@ -31,13 +33,14 @@ IDLE_S: Final = 2.0
 """Shorter than the leader keeps an idle connection: a request is never sent on one that is being closed."""
 
 # A connection's own affair, and not the request's (RFC 9110, section 7.6.1); what the client library writes
-# itself; and what proxies say of the caller, which the leader believes proxies alone.
+# itself; what proxies say of the caller, which the leader believes proxies alone; and what a browser says of
+# the page that asks, see above.
 _NOT_PASSED_ON: Final = frozenset(
     {
         "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te",
         "trailer", "transfer-encoding", "upgrade", "host", "content-length", "expect", "accept-encoding",
         "forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-proto",
-        "x-real-ip", FORWARDED.lower(),
+        "x-real-ip", "origin", "sec-fetch-site", FORWARDED.lower(),
     }
 )  # fmt: skip
 _BROUGHT_BACK: Final = frozenset({"allow", "content-type", "location", "retry-after", "www-authenticate"})

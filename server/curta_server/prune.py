@@ -1,4 +1,5 @@
-"""Deletes what is old: journals soon, expressions late or never, what is open never.
+"""Deletes what is old: journals soon, expressions late or never, what is open never; and sessions that are
+over.
 
 Called by `curta prune`, and run by the leader once an hour. It goes in small batches with a pause after each,
 so that nobody else has to wait.
@@ -74,6 +75,7 @@ async def run(
                 pruned = await prune(engine, journal_days=journal_days, days=days)
                 async with engine.begin() as connection:
                     await store.forget_agents(connection, days=AGENTS_DAYS, limit=BATCH_ROWS)
+                    await store.prune_sessions(connection, BATCH_ROWS)
                 if pruned != Pruned(0, 0):
                     log.info(
                         "pruned %s expressions, %s journal rows", pruned.expressions, pruned.journal_rows

@@ -88,6 +88,20 @@ tokens = Table(
     comment="Bearer tokens; digest is the SHA-256 of the secret, which is stored nowhere.",
 )
 
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True),
+    Column("id", Uuid, nullable=False),
+    Column("token_id", Uuid, nullable=False),
+    Column("created_at", _MOMENT, nullable=False, server_default=text("clock_timestamp()")),
+    Column("expires_at", _MOMENT, nullable=False, comment="put off by use; the token may end it sooner"),
+    UniqueConstraint("id"),
+    Index("sessions_token_id_expires_at_index", "token_id", "expires_at"),
+    comment="Browsers that are signed in; digest is the SHA-256 of the cookie's secret, "
+    "which is stored nowhere.",
+)
+
 expressions = Table(
     "expressions",
     metadata,

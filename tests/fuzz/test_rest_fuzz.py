@@ -24,7 +24,7 @@ RULES = Path(__file__).parent / "schemathesis.toml"
 
 REQUESTS = {
     "Submission", "BatchSubmission", "DurationChange", "TokenRequest", "TaskResult", "TaskFault",
-    "LeaseRenewal",
+    "LeaseRenewal", "SessionRequest",
 }  # fmt: skip
 """Shapes of requests: unknown fields of those are ignored, which is documented."""
 

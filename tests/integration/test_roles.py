@@ -35,19 +35,29 @@ MAY = {
     "GET /tasks": {"agent"},
     "POST /tasks/{task}/result": {"agent"},
     "POST /tasks/{task}/lease": {"agent"},
+    "GET /stats": {"user", "viewer", "admin"},
     "GET /tokens": {"admin"},
     "POST /tokens": {"admin"},
     "DELETE /tokens/{id}": {"admin"},
+    "POST /session": {OPEN},
+    "GET /session": {"user", "viewer", "admin", "agent"},
+    "DELETE /session": {OPEN},
     "GET /healthz": {OPEN},
     "GET /readyz": {OPEN},
     "GET /leaderz": {OPEN},
     "GET /metrics": {OPEN},
 }
-PAGES = ("/", "/docs", "/openapi.json", "/problems/forbidden")
-SOCKETS = {"/agents/connect": ("curta.agent.v1", {"agent"}), "/peers/connect": ("curta.peer.v1", set[str]())}
+PAGES = ("/", "/ui/", "/docs", "/openapi.json", "/problems/forbidden")
+SOCKETS = {
+    "/agents/connect": ("curta.agent.v1", {"agent"}),
+    "/live": ("curta.live.v1", {"user", "viewer", "admin"}),
+    "/peers/connect": ("curta.peer.v1", set[str]()),
+}
 """No token at all lets its bearer in among the orchestrators."""
-NOBODY = ("none", "garbage", "short", "revoked", "expired", "basic")
+NOBODY = ("none", "garbage", "short", "revoked", "expired", "basic", "signed out", "a token as cookie")
 ROLES = ("viewer", "user", "admin", "agent")
+BROWSERS = ("viewer's browser", "user's browser", "admin's browser")
+"""They send a session's cookie. An agent's there is none: it cannot sign in."""
 SOME_ID = "01900000-0000-7000-8000-000000000000"
 
 
@@ -76,8 +86,26 @@ async def town(database_url: str, engine: AsyncEngine) -> AsyncIterator[Town]:
         _, secrets["expired"] = await credentials.create("late", "admin", past)
         callers = {name: {"Authorization": f"Bearer {secret}"} for name, secret in secrets.items()}
         callers |= {"none": {}, "basic": {"Authorization": "Basic YWRtaW46YWRtaW4="}}
+        for browser in BROWSERS:
+            cookie = await sign_in(credentials, secrets[role_of(browser)])
+            callers[browser] = {"Cookie": f"curta_session={cookie}", "Origin": server.url}
+        cookie = await sign_in(credentials, secrets["admin"])
+        await credentials.sign_out(cookie)
+        callers["signed out"] = {"Cookie": f"curta_session={cookie}"}
+        callers["a token as cookie"] = {"Cookie": f"curta_session={secrets['admin']}"}
         async with httpx.AsyncClient(base_url=server.url, trust_env=False, timeout=20) as http:
             yield Town(server, callers, http)
+
+
+async def sign_in(credentials: Credentials, secret: str) -> str:
+    """The cookie of a new session."""
+    token = await credentials.verify(secret)
+    assert token is not None
+    return (await credentials.sign_in(token))[1]
+
+
+def role_of(caller: str) -> str:
+    return caller.removesuffix("'s browser")
 
 
 def expected(method: str, path: str, documented: set[str], caller: str) -> set[int] | str:
@@ -85,7 +113,7 @@ def expected(method: str, path: str, documented: set[str], caller: str) -> set[i
     asked = "GET" if method == "HEAD" else method
     # What is no batch is taken for an id.
     rights = MAY.get(f"{asked} {path}") or MAY.get(f"{asked} {path.replace('/batch', '/{id}')}")
-    if any(OPEN in MAY[f"{known} {path}"] for known in documented):
+    if any(OPEN in MAY[f"{known} {path}"] for known in documented) and (rights is None or OPEN in rights):
         return "served" if rights or method == "OPTIONS" else {405}
     if caller in NOBODY:
         return {401}
@@ -93,7 +121,7 @@ def expected(method: str, path: str, documented: set[str], caller: str) -> set[i
         return {200}
     if rights is None:
         return {405}
-    if caller not in rights:
+    if role_of(caller) not in rights:
         return {403}
     # To take tasks is no looking at them.
     return {405} if (method, path) == ("HEAD", "/tasks") else "served"
@@ -107,7 +135,9 @@ async def test_every_route_serves_those_who_may_and_nobody_else(town: Town) -> N
     for path, documented in routes.items():
         target = re.sub(r"\{\w+\}", SOME_ID, path)
         for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
-            for caller in (*ROLES, *NOBODY):
+            for caller in (*ROLES, *NOBODY, *BROWSERS):
+                if (method, path) == ("DELETE", "/session"):
+                    continue  # who signs out is nobody from then on
                 answer = await town.ask(method, target, caller)
                 status, right = answer.status_code, expected(method, path, documented, caller)
                 if right == "served":
@@ -121,14 +151,18 @@ async def test_every_route_serves_those_who_may_and_nobody_else(town: Town) -> N
                 if not is_right:
                     wrong.append((method, path, caller, status, right))
     assert not wrong
-    assert "revoked" in NOBODY and set(town.callers) == {*ROLES, *NOBODY}
+    assert "revoked" in NOBODY and set(town.callers) == {*ROLES, *NOBODY, *BROWSERS}
+    for caller in town.callers:
+        assert (await town.ask("DELETE", "/session", caller)).status_code == 204, caller
+    for browser in BROWSERS:
+        assert (await town.ask("GET", "/operations", browser)).status_code == 401, browser
 
 
 async def test_pages_are_open_and_tell_no_secrets(town: Town) -> None:
     for path in PAGES:
         for caller in ("none", "garbage", "agent"):
             answer = await town.ask("GET", path, caller)
-            assert answer.status_code in (200, 302), path
+            assert answer.status_code in (200, 302) or path == "/ui/", path
             assert "curta_A" not in answer.text
     for caller in (*ROLES, *NOBODY):
         assert (await town.ask("GET", "/nothing", caller)).status_code == 404
@@ -138,14 +172,14 @@ async def test_pages_are_open_and_tell_no_secrets(town: Town) -> None:
 async def test_a_websocket_lets_in_those_who_may_and_nobody_else(town: Town, path: str) -> None:
     subprotocol, rights = SOCKETS[path]
     url = town.server.url.replace("http", "ws", 1) + path
-    for caller in (*ROLES, *NOBODY):
+    for caller in (*ROLES, *NOBODY, *BROWSERS):
         opening = connect(
             url,
             additional_headers=town.callers[caller],
             subprotocols=[subprotocol],  # type: ignore[list-item]
             compression=None,
         )
-        if caller in rights:
+        if role_of(caller) in rights:
             async with opening as socket:
                 assert socket.subprotocol == subprotocol
             continue

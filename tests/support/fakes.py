@@ -37,13 +37,22 @@ class FakeToken:
     name: str
     role: str
     expires_at: datetime | None = None
+    session: UUID | None = None
+    session_expires_at: datetime | None = None
+
+    @property
+    def ends_at(self) -> datetime | None:
+        return self.session_expires_at or self.expires_at
 
 
 class FakeCredentials:
-    """Secrets as `<name>-<role>`, each a token that is good for ever."""
+    """Secrets as `<name>-<role>`, each a token that is good for ever; of its sessions as
+    `session-<n>-<name>-<role>`. `due` are the sessions to be renewed."""
 
     def __init__(self) -> None:
         self.tokens: dict[str, FakeToken] = {}
+        self.sessions: dict[str, FakeToken] = {}
+        self.due: set[str] = set()
         self.away = False
 
     def add(self, name: str, role: str) -> str:
@@ -55,6 +64,24 @@ class FakeCredentials:
         if self.away:
             raise unavailable("The database cannot be reached.")
         return self.tokens.get(secret)
+
+    async def signed_in(self, secret: str) -> FakeToken | None:
+        if self.away:
+            raise unavailable("The database cannot be reached.")
+        return self.sessions.get(secret)
+
+    async def sign_in(self, token: FakeToken) -> tuple[FakeToken, str]:
+        secret = f"session-{len(self.sessions)}-{token.name}-{token.role}"
+        self.sessions[secret] = replace(token, session=uuid4(), session_expires_at=NOW)
+        return self.sessions[secret], secret
+
+    async def renew(self, secret: str, token: FakeToken) -> bool:
+        is_due = secret in self.due
+        self.due.discard(secret)
+        return is_due
+
+    async def sign_out(self, secret: str) -> None:
+        self.sessions.pop(secret, None)
 
     @asynccontextmanager
     async def while_good(self, token: Any) -> AsyncIterator[None]:

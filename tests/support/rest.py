@@ -79,6 +79,8 @@ class Rest:
                 leadership=cast("Any", None),
                 leading=Leading(self.dispatcher, self.there, self.leadership, self.notices),
                 forwarding=cast("Any", self.forwarding),
+                agent_board=cast("Any", None),
+                stats_board=cast("Any", None),
             )
         )
         self.client: Any = self.app.test_client()

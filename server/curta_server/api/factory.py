@@ -21,8 +21,11 @@ from curta_server.api.plan_tasks import plan_tasks
 from curta_server.api.plans import PlanCache
 from curta_server.api.pulling import pulling
 from curta_server.api.services import EXTENSION, Context
+from curta_server.api.session import session
+from curta_server.api.statistics import statistics
 from curta_server.api.submissions import submissions
 from curta_server.api.tokens import tokens
+from curta_server.api.ui import ui
 
 if TYPE_CHECKING:
     from curta_server.api.services import Services
@@ -63,8 +66,11 @@ def create_app(services: Services) -> Quart:
         agents,
         pulling,
         tokens,
+        session,
+        statistics,
         health,
         pages,
+        ui,
     ):
         app.register_blueprint(routes)
     for endpoint, view in app.view_functions.items():

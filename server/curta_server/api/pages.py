@@ -38,10 +38,16 @@ EXPLANATIONS: Final[dict[str, str]] = {
     ),
     "unauthorized": (
         "The call needs a token, in the header `Authorization: Bearer <token>`, that is neither revoked "
-        "nor expired."
+        "nor expired; or the cookie of a session that is not over, which `POST /session` gives for a token."
     ),
     "forbidden": (
         "The token is good, but its role does not allow the call. `detail` names the roles that do."
+    ),
+    "cross_origin": (
+        "The request carries the cookie of a session and comes from a page of another site: it could do in "
+        "your name what you never wanted. Pages of this server may act with the cookie, and programs with a "
+        "token, in the header `Authorization: Bearer <token>`. Where the pages are ours, behind a proxy that"
+        " changes the header `Host`, set `CURTA_PUBLIC_URL` to the address in the browser."
     ),
     "not_found": "There is nothing here, or it is somebody else's.",
     "method_not_allowed": (
@@ -76,11 +82,10 @@ _CODE = re.compile(r"`([^`]+)`")
 
 
 @pages.get("/")
-@pages.get("/ui/")
 @open_to_all
-async def go_to_docs() -> Redirection:
-    """The root, and the place of the browser's pages, lead to the documentation."""
-    return redirect("/docs")
+async def go_to_ui() -> Redirection:
+    """The root leads to the browser's pages."""
+    return redirect("/ui/")
 
 
 @pages.get("/openapi.json")
@@ -94,7 +99,7 @@ async def show_openapi() -> Response:
 @open_to_all
 async def show_docs() -> Response:
     """All routes and all problems on one page."""
-    return _page("docs.html", document=_readable(context().describe()), problems=_problems())
+    return page("docs.html", document=_readable(context().describe()), problems=_problems())
 
 
 @pages.get("/problems/<code>")
@@ -103,7 +108,7 @@ async def show_problem(code: str) -> Response:
     """What a problem's `type` leads to."""
     if code not in PROBLEMS:
         raise Problem("not_found", "There is no problem with this code; /docs lists them.")
-    return _page("problem.html", problem=_problem(code))
+    return page("problem.html", problem=_problem(code))
 
 
 def _problems() -> list[dict[str, Any]]:
@@ -115,7 +120,8 @@ def _problem(code: str) -> dict[str, Any]:
     return {"code": code, "status": status, "title": title, "explanation": EXPLANATIONS[code]}
 
 
-def _page(template: str, **values: Any) -> Response:
+def page(template: str, **values: Any) -> Response:
+    """A page made of a template, with the style of all and a policy that allows nothing else."""
     style, policy = _style()
     html = _environment().get_template(template).render(style=style, **values)
     return Response(

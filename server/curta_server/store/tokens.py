@@ -30,7 +30,7 @@ class TokenRow:
 
 
 _COLUMNS = "id, name, role, created_at, expires_at, revoked_at, last_used_at"
-_USABLE = "revoked_at IS NULL AND (expires_at IS NULL OR expires_at > clock_timestamp())"
+USABLE = "revoked_at IS NULL AND (expires_at IS NULL OR expires_at > clock_timestamp())"
 
 _CREATE = text(f"""
     INSERT INTO tokens (id, name, role, digest, expires_at) VALUES (:id, :name, :role, :digest, :expires_at)
@@ -38,7 +38,7 @@ _CREATE = text(f"""
 """)
 
 _BY_DIGESTS = text(f"""
-    SELECT {_COLUMNS}, digest FROM tokens WHERE digest = ANY (CAST(:digests AS bytea[])) AND {_USABLE}
+    SELECT {_COLUMNS}, digest FROM tokens WHERE digest = ANY (CAST(:digests AS bytea[])) AND {USABLE}
 """)
 
 _LIST = text(f"SELECT {_COLUMNS} FROM tokens WHERE revoked_at IS NULL ORDER BY created_at, id")
@@ -47,7 +47,7 @@ _IS_EMPTY = text("SELECT NOT EXISTS (SELECT FROM tokens)")
 
 _LOCK = text("LOCK TABLE tokens IN SHARE ROW EXCLUSIVE MODE")
 
-_ADMINS = text(f"SELECT id FROM tokens WHERE role = 'admin' AND {_USABLE} ORDER BY id FOR UPDATE")
+_ADMINS = text(f"SELECT id FROM tokens WHERE role = 'admin' AND {USABLE} ORDER BY id FOR UPDATE")
 
 _REVOKE = text("""
     UPDATE tokens SET revoked_at = clock_timestamp() WHERE id = :id AND revoked_at IS NULL RETURNING id
@@ -57,7 +57,7 @@ _EXISTS = text("SELECT id FROM tokens WHERE id = :id")
 
 _UNUSABLE = text(f"""
     SELECT d.id FROM unnest(CAST(:ids AS uuid[])) AS d (id)
-    WHERE NOT EXISTS (SELECT FROM tokens AS t WHERE t.id = d.id AND {_USABLE})
+    WHERE NOT EXISTS (SELECT FROM tokens AS t WHERE t.id = d.id AND {USABLE})
 """)
 
 _TOUCH = text("""

@@ -18,6 +18,7 @@ SECRETS = {"user": "anna-user", "admin": "root-admin", "viewer": "guest-viewer",
 OPEN = {
     "/",
     "/ui/",
+    "/ui/<path:path>",
     "/docs",
     "/openapi.json",
     "/problems/<code>",
@@ -37,6 +38,7 @@ BY_HAND = {
     "GET /operations": "user viewer admin",
     "PUT /operations/<name>": "user admin",
     "GET /agents": "user viewer admin",
+    "GET /stats": "user viewer admin",
     "POST /agents/<id>/drain": "admin",
     "DELETE /agents/<id>": "admin",
     "GET /tasks": "agent",
@@ -45,6 +47,7 @@ BY_HAND = {
     "GET /tokens": "admin",
     "POST /tokens": "admin",
     "DELETE /tokens/<id>": "admin",
+    "GET /session": "user viewer admin agent",
 }
 """The contract's table, written down once more on purpose."""
 
@@ -65,7 +68,8 @@ def _path(rule: str) -> str:
 
 def test_the_routes_serve_the_roles_of_the_contract(rest: Rest) -> None:
     found = _routes(rest)
-    assert {name for name, roles in found.items() if not roles} == {f"GET {path}" for path in OPEN}
+    opened = {f"GET {path}" for path in OPEN} | {"POST /session", "DELETE /session"}
+    assert {name for name, roles in found.items() if not roles} == opened
     assert {name: set(roles) for name, roles in found.items() if roles} == {
         name: set(roles.split()) for name, roles in BY_HAND.items()
     }
@@ -87,7 +91,9 @@ def test_the_routes_serve_the_roles_of_the_contract(rest: Rest) -> None:
 async def test_no_route_answers_without_a_good_token(rest: Rest, headers: dict[str, str]) -> None:
     for name in BY_HAND:
         method, rule = name.split()
-        for tried in (method, "OPTIONS", "PATCH"):
+        # Signing in is open, so the path tells everybody what it knows.
+        others = () if rule == "/session" else ("OPTIONS", "PATCH")
+        for tried in (method, *others):
             answer = await rest.ask(tried, _path(rule), by=None, headers=headers)
             assert (answer.status, answer.code) == (401, "unauthorized")
             assert answer.headers["WWW-Authenticate"].startswith("Bearer")
@@ -190,6 +196,7 @@ async def test_the_document_has_every_route_with_its_roles(rest: Rest) -> None:
     }
     expected = {re.sub("<([^>]*)>", r"{\1}", name): roles.split() for name, roles in BY_HAND.items()}
     expected |= {f"GET {path}": [] for path in ("/healthz", "/readyz", "/leaderz", "/metrics")}
+    expected |= {"POST /session": [], "DELETE /session": []}
     assert {name: operation["x-roles"] for name, operation in found.items()} == expected
     for name, operation in found.items():
         assert operation["summary"], name
@@ -227,9 +234,9 @@ async def test_every_problem_has_a_page_at_its_type(rest: Rest) -> None:
         assert PROBLEMS[code][1] in answer.data.decode()
 
 
-async def test_the_root_leads_to_the_documentation(rest: Rest) -> None:
+async def test_the_root_leads_to_the_pages(rest: Rest) -> None:
     answer = await rest.ask("GET", "/", by=None)
-    assert (answer.status, answer.headers["Location"]) == (302, "/docs")
+    assert (answer.status, answer.headers["Location"]) == (302, "/ui/")
 
 
 # --- health and metrics -----------------------------------------------------------------------------------

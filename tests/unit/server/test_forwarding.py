@@ -83,6 +83,8 @@ async def test_a_request_arrives_with_its_body_and_the_headers_that_are_its_own(
         (b"x-forwarded-for", b"1.2.3.4"),
         (b"forwarded", b"for=1.2.3.4"),
         (b"accept-encoding", b"gzip, br"),
+        (b"origin", b"http://follower:8080"),
+        (b"sec-fetch-site", b"same-origin"),
         (b"cookie", b"a=b"),
         (b"cookie", b"c=d"),
     ]
