@@ -8,9 +8,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 UNIT := tests/unit
-SOURCES := agent server tests $(wildcard alembic bench)
+SOURCES := agent server tests client hatch_build.py $(wildcard alembic bench)
+# Node and npm, wherever they come from.
+NPM := $(BIN)/python client/npm.py
 
-.PHONY: help install run test check format bench fuzz simulate mutants chaos clean
+.PHONY: help install ui run test check format bench fuzz simulate mutants chaos clean
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -30,25 +32,32 @@ $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[server,embedded,dev]'
 	@touch $@
 
-install: $(STAMP) ## Make .venv with everything; leaves .venv/bin/curta
+install: ui ## Make .venv with everything; leaves .venv/bin/curta
 
-run: $(STAMP) ## Start everything on this machine: database, orchestrator, agents (ARGS='--agents 4' for flags)
+# What a browser gets. Built anew when its sources have changed; an editable install does not see to that.
+ui: $(STAMP)
+	@$(NPM) build
+
+run: ui ## Start everything on this machine: database, orchestrator, agents (ARGS='--agents 4' for flags)
 	@$(BIN)/curta up $(ARGS)
 
-check: $(STAMP) ## Lint, format, types, import contracts
+check: $(STAMP) ## Lint, format, types, import contracts, of Python and of the client
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
 	PYTHONPATH=agent:server $(BIN)/lint-imports
+	$(NPM) run check
 
 # Unit tests share nothing and run side by side; the others start databases and measure time, so they run alone.
-test: check ## Every check and every test
+test: check ui ## Every check and every test
+	$(NPM) run test
 	$(BIN)/python -m pytest $(UNIT) -n 2 --dist loadfile $(ARGS)
 	$(BIN)/python -m pytest tests --ignore=$(UNIT) $(ARGS)
 
 format: $(STAMP) ## Bring the code into form
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
+	$(NPM) run format
 
 bench: $(STAMP) ## The figures, measured on this machine (QUICK=1: in two minutes; ARGS='trees chains' for some)
 	$(BIN)/python -m bench $(if $(QUICK),--quick) $(ARGS)
@@ -67,3 +76,4 @@ chaos: $(STAMP) ## Kill, freeze and cut real processes under load (MINUTES=10; S
 
 clean: ## Remove what the tools made; .curta, the data of `make run`, stays
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist
+	rm -rf client/node_modules server/curta_server/ui

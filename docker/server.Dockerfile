@@ -1,8 +1,13 @@
 # The orchestrator: the distribution with its server part. Also runs `curta migrate`.
-FROM python:3.13-slim AS build
+# The same in both files, so that it is built once: the package, with the browser's pages in it.
+FROM python:3.13-slim AS wheel
 WORKDIR /src
 COPY . .
-RUN python -m venv /opt/curta && /opt/curta/bin/pip install --no-cache-dir '.[server]'
+RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheel .
+
+FROM python:3.13-slim AS build
+COPY --from=wheel /wheel /wheel
+RUN python -m venv /opt/curta && /opt/curta/bin/pip install --no-cache-dir "$(ls /wheel/*.whl)[server]"
 
 FROM python:3.13-slim
 # The same user in both images: tokens made by one are read by the other through a volume.

@@ -30,6 +30,12 @@ def test_there_are_five_examples() -> None:
     assert len(examples()) == 5
 
 
+def test_the_russian_page_prints_the_same_examples() -> None:
+    russian = (Path(__file__).parents[2] / "README.ru.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```(?:sh|json)\n.*?```", EXAMPLES, re.DOTALL)
+    assert re.findall(r"```(?:sh|json)\n.*?```", russian, re.DOTALL)[1:] == blocks
+
+
 def test_the_examples_answer_what_is_printed(tmp_path: Path) -> None:
     token_line = re.search(r"^TOKEN=.*$", EXAMPLES, re.MULTILINE)
     assert token_line is not None

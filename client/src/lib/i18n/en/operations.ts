@@ -1,0 +1,33 @@
+export const operations = {
+  title: 'Operations',
+  intro:
+    'How long an agent takes for each. A change counts for everybody, for the tasks handed out from then on.',
+  hint: 'Write a duration such as 200 ms, 1.5 s, 2 min or 1 h; a week (7 d) at most. Enter saves, Escape reverts.',
+  looking: 'You see changes as they happen. Your role may not make any.',
+  symbol: 'Symbol',
+  operation: 'Operation',
+  duration: 'Duration',
+  compared: 'Compared',
+  names: {
+    addition: 'Addition',
+    subtraction: 'Subtraction',
+    multiplication: 'Multiplication',
+    division: 'Division',
+  } as Record<string, string>,
+  durationOf: (name: string) => `${name}: duration`,
+  save: 'Save',
+  saving: 'Saving…',
+  revert: 'Revert',
+  saved: (name: string, duration: string) => `${name} takes ${duration} from now on.`,
+  means: (duration: string) => `That is ${duration}.`,
+  meanwhile: (duration: string) => `Meanwhile somebody set it to ${duration}.`,
+  take: 'Take theirs',
+  keep: 'Save mine',
+  faults: {
+    empty: 'Say how long it takes, such as 1.5 s.',
+    number: 'This does not read as a duration. Try 200 ms, 1.5 s or 2 min.',
+    unit: 'The units are ms, s, min, h and d.',
+    finer: 'Nothing is finer than a millisecond.',
+    too_long: 'A week (7 d) is the most.',
+  },
+};
