@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from curta_server import agents, followers, prune, store
+from curta_server import agents, followers, live, prune, store
 from curta_server.api.factory import create_app
 from curta_server.api.services import Services
 from curta_server.connections import Connections
@@ -103,6 +103,7 @@ async def serve(
             hold=dispatcher.hold,
             on_stored=dispatcher.stored,
             on_waiting=wake_leader,
+            changed=feed.changed,
         )
         pull = PullAgents(dispatcher, engine)
         services = Services(
@@ -118,10 +119,13 @@ async def serve(
             leadership=leadership,
             leading=peers.leading,
             forwarding=peers.forwarding,
+            agent_board=peers.agent_board,
+            stats_board=peers.stats_board,
         )
         app = create_app(services)
         agents.register(app, services, checks)
         followers.register(app, services)
+        browsers = live.register(app, services)
         connections = Connections(
             most=settings.http_connections_max,
             head_s=settings.header_timeout_s,
@@ -141,6 +145,7 @@ async def serve(
                     ("notices", notices.run()),
                     ("peers", peers.run()),
                     ("intake", intake.run()),
+                    ("browsers", browsers.run()),
                     ("credentials", credentials.run()),
                     ("connections", connections.run()),
                     ("revocations", _watch_revocations(dispatcher, credentials)),

@@ -45,11 +45,26 @@ class Channel(Protocol):
 
 
 _SCOPE_KEY = "curta.connection"
+_WRITER_KEY = "curta.writer"
 _PART = "curta.part"
 
 
+def frame_of(text: bytes) -> bytes:
+    """A message of text as it goes over the wire to a client (RFC 6455, section 5.2): unmasked, so that all
+    clients can be sent the same bytes."""
+    length = len(text)
+    if length < 126:
+        head = bytes((0x81, length))
+    elif length < 65_536:
+        head = b"\x81\x7e" + length.to_bytes(2, "big")
+    else:
+        head = b"\x81\x7f" + length.to_bytes(8, "big")
+    return head + text
+
+
 class PartsProtocol(WebSocketsSansIOProtocol):
-    """uvicorn's WebSocket, which hands over whole messages, and beside them says that part of one came."""
+    """uvicorn's WebSocket, which hands over whole messages, and beside them says that part of one came; and
+    takes frames that are made already."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -66,6 +81,18 @@ class PartsProtocol(WebSocketsSansIOProtocol):
         if now - self._told_s >= PARTS_EVERY_S and now - self._begun_s < FRAME_S:
             self._told_s = now
             self.queue.put_nowait(cast(Any, {"type": _PART}))
+
+    async def run_asgi(self) -> None:
+        cast("dict[str, Any]", self.scope["extensions"])[_WRITER_KEY] = self
+        await super().run_asgi()
+
+    def put(self, frame: bytes) -> bool:
+        """Write a frame of `frame_of` now; False, and nothing written, where the peer has not taken what was
+        written before, or is gone."""
+        if not self.writable.is_set() or self.disconnected or self.close_sent:
+            return False
+        self.transport.write(frame)
+        return True
 
 
 class DirectConnection(ASGIWebsocketConnection):
@@ -102,6 +129,21 @@ class DirectConnection(ASGIWebsocketConnection):
 
     async def send(self, text: str) -> None:
         await self._send({"type": "websocket.send", "text": text})
+
+    def put(self, frame: bytes) -> bool:
+        """As PartsProtocol.put: for who sends the same to many, and must not wait for any."""
+        return self._writer.put(frame)
+
+    async def writable(self) -> None:
+        """Return when the peer has taken most of what was written. Raises: PeerGone."""
+        writer = self._writer
+        await writer.writable.wait()
+        if writer.disconnected or writer.close_sent:
+            raise PeerGone(1006, "")
+
+    @property
+    def _writer(self) -> PartsProtocol:
+        return cast("PartsProtocol", self.scope["extensions"][_WRITER_KEY])
 
     async def close(self, code: int, reason: str) -> None:
         if not self._closed:

@@ -36,6 +36,7 @@ from curta_server.core.scheduler import Rules, Scheduler
 from curta_server.endings import Endings
 from curta_server.errors import NotLeading, unavailable
 from curta_server.feed import Feed
+from curta_server.history import History
 from curta_server.inbox import Inbox
 from curta_server.journal import Journal
 from curta_server.link import Link
@@ -69,6 +70,7 @@ class Term:
     journal: Journal
     loader: Loader
     endings: Endings
+    history: History
 
 
 class Dispatcher(Looking):
@@ -142,6 +144,7 @@ class Dispatcher(Looking):
             self._engine, epoch, settings, post=self.post, clock_us=self.now_us, durations=durations,
             values_bytes=lambda: sum(e.values_bytes for e in scheduler.executions.values()),
         )  # fmt: skip
+        history = History(scheduler, journal, self.us)
         self._inbox.clear()
         self._blocked = False
         self._is_resigning = False
@@ -149,14 +152,17 @@ class Dispatcher(Looking):
         try:
             async with asyncio.TaskGroup() as tasks:
                 endings = Endings(journal, scheduler.executions, self._offload, tasks, self.now_us)
-                self._term = Term(epoch, scheduler, journal, loader, endings)
+                self._term = Term(epoch, scheduler, journal, loader, endings, history)
                 tasks.create_task(self._take_turns(), name="turns")
                 tasks.create_task(self._tick(), name="ticks")
                 tasks.create_task(journal.run(), name="journal")
                 tasks.create_task(loader.run(), name="loader")
                 tasks.create_task(self.roster.run(), name="roster")
+                tasks.create_task(history.run(), name="history")
+                self._feed.changed.touch_everything()
         finally:
             self._term = None
+            self._feed.changed.touch_everything()
             self._inbox.clear()
             for link in list(self._by_number.values()):
                 link.outbox.close(1012 if self._is_resigning else 1013, "this orchestrator stops leading")
@@ -306,6 +312,7 @@ class Dispatcher(Looking):
     async def _take_turns(self) -> None:
         assert self._term is not None
         scheduler, journal, inbox = self._term.scheduler, self._term.journal, self._inbox
+        history = self._term.history
         again = False
         while True:
             if not again:
@@ -319,11 +326,15 @@ class Dispatcher(Looking):
                 self._blocked = blocked
                 events.append(Blocked(blocked))
             commands = scheduler.handle(events, time.monotonic())
+            if self._feed.changed.is_looked_at:
+                self._feed.changed.turn(events, commands, self._term.loader.owner)
             self._perform(commands)
             again = commands.again or bool(inbox)
             inbox.settle()
             if events:
-                metrics.dispatch_seconds.observe(time.perf_counter() - posted_s)
+                took_s = time.perf_counter() - posted_s
+                metrics.dispatch_seconds.observe(took_s)
+                history.dispatched(took_s)
 
     def _perform(self, commands: Commands) -> None:
         """Do what the scheduler decided. Only puts things where others take them: nothing here waits."""
@@ -398,6 +409,8 @@ class Dispatcher(Looking):
         for operation, count in enumerate(counts):
             if count:
                 metrics.finished_tasks.labels(OPERATIONS[operation]).inc(count)
+        if self._term is not None:
+            self._term.history.stored(len(runs))
         self.post(Stored(runs, ended))
 
     # --- time -------------------------------------------------------------------------------------

@@ -1,4 +1,5 @@
-"""Who wants to know that an expression is final: one wake-up for each, from the commit to the waiting GET.
+"""Who wants to know that an expression is final: one wake-up for each, from the commit to the waiting GET;
+and, in `changed`, who looks at what is going on.
 
 The dispatcher publishes after the commit, and so does a follower that hears of it; requests watch. It
 carries no data: the table is the truth, and a watcher that reads its row after it began to watch misses
@@ -8,6 +9,8 @@ nothing.
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+from curta_server.changed import Changed
 
 
 class Watch:
@@ -32,6 +35,7 @@ class Feed:
     """Watches by expression."""
 
     def __init__(self) -> None:
+        self.changed = Changed()
         self._watches: dict[str, set[Watch]] = {}
         self._listeners: list[Callable[[str], None]] = []
         self._has_ended = False
@@ -62,6 +66,7 @@ class Feed:
             watch.wake()
         for listener in self._listeners:
             listener(expression)
+        self.changed.touch(None, expression)
 
     @contextmanager
     def listening(self, listener: Callable[[str], None]) -> Iterator[None]:

@@ -12,25 +12,35 @@ import structlog
 from quart import Quart, websocket
 
 from curta_server import metrics
+from curta_server.agent_pages import live_page
 from curta_server.api import answers
 from curta_server.api.access import secret_of, unauthorized
+from curta_server.changed import Changed as Hub
+from curta_server.changed import Touched
 from curta_server.channel import Channel, DirectConnection, PeerGone
 from curta_server.dispatcher import Dispatcher
 from curta_server.errors import Problem, unavailable
 from curta_server.leadership import Leader
 from curta_server.peer_frames import (
     BEAT_S,
+    CHANGED_MAX,
     FINALS_MAX,
     SILENCE_S,
     SUBPROTOCOL,
+    AgentsFound,
+    AskAgents,
     AskProgress,
+    AskStats,
     AskTasks,
     Beat,
+    Changed,
     Finals,
     LeaderFrame,
     Malformed,
     ProgressFound,
+    StatsFound,
     TasksFound,
+    Watch,
     decode_from_follower,
     encode,
 )
@@ -45,6 +55,9 @@ log = structlog.get_logger()
 FOLLOWERS_MAX: Final = 64
 WAITING_FINALS_MAX: Final = 100_000
 """A follower that is so far behind is cut off; it comes back and looks into the table."""
+
+CHANGED_EVERY_S: Final = 0.1
+"""A follower hears of changes no more often."""
 
 
 class FollowerEnded(Exception):
@@ -63,7 +76,7 @@ def register(app: Quart, services: "Services") -> None:
                 raise unavailable("So many orchestrators follow that no more can be served.", 5)
         except Problem as problem:
             return answers.problem(problem)
-        follower = Follower(DirectConnection.of(websocket), services.dispatcher)
+        follower = Follower(DirectConnection.of(websocket), services.dispatcher, services.feed.changed)
         # From before the handshake's end: the follower takes itself for informed from then on.
         with services.feed.listening(follower.note_final):
             try:
@@ -101,6 +114,7 @@ async def serve(follower: "Follower", services: "Services", leader: Leader) -> N
         async with asyncio.TaskGroup() as children:
             children.create_task(follower.read(), name="read a follower")
             children.create_task(follower.write(), name="write to a follower")
+            children.create_task(follower.tell_changes(), name="tell a follower of changes")
             children.create_task(_until_over(services, leader), name="the term's end")
     except* (FollowerEnded, PeerGone, Malformed, OSError) as ended:
         why = str(ended.exceptions[0])
@@ -115,9 +129,14 @@ async def _until_over(services: "Services", leader: Leader) -> None:
 class Follower:
     """One follower's connection. Bounded: one ask at a time is answered, ends gather up to a limit."""
 
-    def __init__(self, channel: Channel, dispatcher: Dispatcher) -> None:
+    def __init__(self, channel: Channel, dispatcher: Dispatcher, changed: Hub) -> None:
         self._channel = channel
         self._dispatcher = dispatcher
+        self._changed = changed
+        self._watches = False
+        self._touched: dict[str, str | None] = {}
+        self._is_any_touched = False
+        self._has_changes = asyncio.Event()
         self._finals: list[str] = []
         self._wake = asyncio.Event()
 
@@ -141,6 +160,12 @@ class Follower:
                     await self._send(ProgressFound(n, self._progress(expressions)))
                 case AskTasks(n, expression, tasks):
                     await self._send(TasksFound(n, self._task_states(expression, tasks)))
+                case AskAgents(n, after, limit):
+                    await self._send(AgentsFound(n, await live_page(self._dispatcher, after, limit)))
+                case AskStats(n, epoch, after_us):
+                    await self._send(StatsFound(n, self._dispatcher.recent(epoch, after_us)))
+                case Watch(on):
+                    self._watch(on)
             await slices.turn()
 
     def _progress(self, expressions: list[str]) -> dict[str, Progress]:
@@ -156,6 +181,40 @@ class Follower:
         if plan is None:
             return None
         return self._dispatcher.task_states(expression, [task for task in tasks if task < len(plan)])
+
+    # --- what changes ------------------------------------------------------------------------------
+
+    def _watch(self, on: bool) -> None:
+        if on and not self._watches:
+            self._changed.look(self._note)
+        elif self._watches and not on:
+            self._changed.look_away(self._note)
+        self._watches = on
+
+    def _note(self, touched: Touched) -> None:
+        self._is_any_touched = self._is_any_touched or touched.everything
+        self._touched.update(touched.expressions)
+        if len(self._touched) > CHANGED_MAX:
+            self._is_any_touched = True
+        if self._is_any_touched:
+            self._touched.clear()
+        if self._touched or self._is_any_touched:
+            self._has_changes.set()
+
+    async def tell_changes(self) -> None:
+        """Tell of changes while the follower watches. Raises: FollowerEnded, OSError."""
+        try:
+            while True:
+                await self._has_changes.wait()
+                self._has_changes.clear()
+                touched, self._touched = self._touched, {}
+                is_any, self._is_any_touched = self._is_any_touched, False
+                await self._send(Changed([(owner, id) for id, owner in touched.items()], is_any))
+                await asyncio.sleep(CHANGED_EVERY_S)
+        finally:
+            self._watch(False)
+
+    # --- ends -------------------------------------------------------------------------------------
 
     async def write(self) -> None:
         """Tell of ends, and beat where there are none. Raises: FollowerEnded, OSError."""

@@ -22,6 +22,7 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 from websockets.typing import Subprotocol
 
 from curta_server import metrics, store
+from curta_server.agent_pages import Place
 from curta_server.feed import Feed
 from curta_server.leadership import Leader
 from curta_server.line import Line, LineEnded, Unanswered
@@ -31,12 +32,14 @@ from curta_server.peer_frames import (
     PATH,
     SILENCE_S,
     SUBPROTOCOL,
+    AskAgents,
     AskProgress,
+    AskStats,
     AskTasks,
     FollowerFrame,
     Malformed,
 )
-from curta_server.views import Progress, TaskState
+from curta_server.views import AgentsView, Progress, Recent, TaskState
 
 log = logging.getLogger(__name__)
 
@@ -101,6 +104,17 @@ class Following:
         """The states of these tasks (at most TASKS_MAX); None where the expression is not in the leader's
         memory. Raises: Unanswered."""
         found: dict[int, TaskState] | None = await self._ask(lambda n: AskTasks(n, expression, list(tasks)))
+        return found
+
+    async def agents(self, after: Place | None, limit: int) -> AgentsView:
+        """The leader's agents from this place on (at most AGENTS_MAX). Raises: Unanswered."""
+        found: AgentsView = await self._ask(lambda n: AskAgents(n, after, limit))
+        return found
+
+    async def recent(self, epoch: int, after_us: int) -> Recent | None:
+        """The last seconds, of this term those that are newer; None where the term is just over. Raises:
+        Unanswered."""
+        found: Recent | None = await self._ask(lambda n: AskStats(n, epoch, after_us))
         return found
 
     async def _ask(self, ask: Callable[[int], FollowerFrame]) -> Any:
@@ -179,6 +193,11 @@ class Following:
     @contextmanager
     def _speaking(self, line: Line) -> Iterator[None]:
         self._line = line
+        changed = self._feed.changed
+        changed.watch(line.watch)
+        if changed.is_looked_at:
+            line.watch(True)
+            changed.touch_everything()  # nobody told of what changed before
         self._tell(True)
         metrics.leader_connected.set(1)
         log.info("following the leader")
@@ -186,6 +205,7 @@ class Following:
             yield
         finally:
             self._line = None
+            changed.unwatch(line.watch)
             self._tell(False)
             metrics.leader_connected.set(0)
             line.give_up()

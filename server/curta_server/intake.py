@@ -18,6 +18,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from curta_server import errors, store
+from curta_server.changed import Changed
 from curta_server.errors import NotLeading
 from curta_server.store import Draft, Insertion, Stored
 
@@ -71,7 +72,7 @@ class Intake:
     `hold(draft)` says under which term the leader in this process will hold a draft, 0 where it will wait in
     the table. `on_stored(epoch, drafts)` gets those stored under a term, synchronously after their commit;
     where that term is over by then, the next one finds them in the table. `on_waiting` is called when others
-    wait there for the leader.
+    wait there for the leader, and `changed` hears of all that are new.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Intake:
         hold: Callable[[Draft], int],
         on_stored: Callable[[int, Sequence[Draft]], None],
         on_waiting: Callable[[], None],
+        changed: Changed,
     ) -> None:
         self._engine = engine
         # One INSERT is one transaction; what follows it only reads.
@@ -88,6 +90,7 @@ class Intake:
         self._hold = hold
         self._on_stored = on_stored
         self._on_waiting = on_waiting
+        self._changed = changed
         self._waiting: list[_Submission] = []
         self._waiting_drafts = 0
         self._waiting_bytes = 0
@@ -221,6 +224,9 @@ class Intake:
             self._on_stored(epoch, own)
         if is_waiting:
             self._on_waiting()
+        if self._changed.is_looked_at:
+            for draft in drafts:
+                self._changed.touch(draft.owner, str(draft.id))
 
     async def _settle(self, connection: AsyncConnection) -> None:
         """Drafts of an unknown outcome whose clients were told 503 may be in the table under our term, though

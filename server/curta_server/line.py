@@ -6,6 +6,7 @@ too many asks are without an answer, and then refuses: the table has to do.
 
 import asyncio
 import itertools
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -15,11 +16,17 @@ from curta_server.feed import Feed
 from curta_server.peer_frames import (
     BEAT_S,
     SILENCE_S,
+    AgentsFound,
+    AskAgents,
+    AskStats,
     Beat,
+    Changed,
     Finals,
     FollowerFrame,
     ProgressFound,
+    StatsFound,
     TasksFound,
+    Watch,
     decode_from_leader,
     encode,
 )
@@ -28,6 +35,10 @@ ASK_S: Final = 1.0
 """Who looks at an expression waits for the leader no longer than this."""
 ASKS_MAX: Final = 1_000
 """Without an answer yet, at a time; beyond, the table has to do."""
+NEWER: Final = (AskAgents, AskStats)
+"""Asks that a leader of an earlier release ignores …"""
+IGNORED_S: Final = 5.0
+"""… and is then not asked again for so long."""
 
 
 class Unanswered(Exception):
@@ -51,6 +62,10 @@ class Line:
         self._wake = asyncio.Event()
         self._is_doubted = False
         """An ask was not answered in time, and nothing was heard since."""
+        self._ignored_s: dict[type[FollowerFrame], float] = {}
+        """When a newer ask was not answered."""
+        self._watch: Watch | None = None
+        """Not said yet."""
 
     async def ask(self, ask: Callable[[int], FollowerFrame]) -> Any:
         """What the leader answers. Raises: Unanswered, after ASK_S at most; at once where others have waited
@@ -58,18 +73,30 @@ class Line:
         if self._is_doubted or len(self._answers) >= ASKS_MAX:
             raise Unanswered("the leader does not answer")
         n = next(self._numbers)
-        self._asks[n] = ask(n)
+        frame = ask(n)
+        kind = type(frame)
+        if time.monotonic() - self._ignored_s.get(kind, -IGNORED_S) < IGNORED_S:
+            raise Unanswered("the leader does not answer this")
+        self._asks[n] = frame
         self._answers[n] = asyncio.get_running_loop().create_future()
         self._wake.set()
         try:
             async with asyncio.timeout(ASK_S):
                 return await self._answers[n]
         except TimeoutError:
-            self._is_doubted = True
+            if kind in NEWER:
+                self._ignored_s[kind] = time.monotonic()
+            else:
+                self._is_doubted = True
             raise Unanswered("the leader does not answer in time") from None
         finally:
             del self._answers[n]
             self._asks.pop(n, None)
+
+    def watch(self, on: bool) -> None:
+        """Have the leader tell what changes, or no more. Never waits."""
+        self._watch = Watch(on)
+        self._wake.set()
 
     async def read(self) -> None:
         """Take what the leader says. Raises: LineEnded, ConnectionClosed, Malformed."""
@@ -81,13 +108,23 @@ class Line:
                 raise LineEnded(f"nothing was heard for {SILENCE_S:g} s") from None
             self._is_doubted = False
             match decode_from_leader(data):
-                case ProgressFound(n, found) | TasksFound(n, found):
+                case (
+                    ProgressFound(n, found)
+                    | TasksFound(n, found)
+                    | AgentsFound(n, found)
+                    | StatsFound(n, found)
+                ):
                     answer = self._answers.get(n)
                     if answer is not None and not answer.done():
                         answer.set_result(found)
                 case Finals(expressions):
                     for expression in expressions:
                         self._feed.publish_final(expression)
+                case Changed(expressions, is_any):
+                    for owner, expression in expressions:
+                        self._feed.changed.touch(owner, expression)
+                    if is_any:
+                        self._feed.changed.touch_everything()
 
     async def write(self) -> None:
         """Send asks, and beats where there are none. Raises: LineEnded, ConnectionClosed."""
@@ -98,6 +135,9 @@ class Line:
             except TimeoutError:
                 await self._send(Beat())
             self._wake.clear()
+            if self._watch is not None:
+                watch, self._watch = self._watch, None
+                await self._send(watch)
             while self._asks:
                 await self._send(self._asks.pop(next(iter(self._asks))))
 

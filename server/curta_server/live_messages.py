@@ -16,6 +16,11 @@ Topics and what their items are, each with its key:
 
 A connection has one subscription of each topic; subscribing again replaces the window. `removed` lists keys
 that are no longer in the window, which says nothing about whether they still exist.
+
+A snapshot of `stats` has the points of the last ten minutes at most; each second's delta has the new point
+and lists the key of the one that became older than that. A new leader begins with no points. `agents` has at
+most 100 tasks of an agent, fewer where many agents on a page have many; `running` counts them all. Of an
+agent of which nothing else changed `last_seen_s` is told once a second.
 """
 
 from typing import Annotated, Any, Final, Literal

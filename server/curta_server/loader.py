@@ -169,6 +169,11 @@ class Loader:
         if self._may_wait and self._has_room_for_some():
             self._wake.set()
 
+    def owner(self, expression: str) -> str | None:
+        """Whose expression it is; None where it is not in memory, nor on its way there."""
+        owner, _ = self._loaded.get(expression, (None, 0))
+        return owner
+
     def _had(self, expression: str) -> bool:
         """Whether this term has loaded the expression, or is done with it."""
         return expression in self._loaded or expression in self._ended

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 
 from curta_server.core.crew import Agent, Run
 from curta_server.core.execution import COMMITTED, DONE, READY, RUNNING, UNNEEDED, WAITING, Execution
+from curta_server.core.hands import split
 from curta_server.core.plan import Plan
-from curta_server.views import AgentView, Progress, RunView, Stats, TaskState
+from curta_server.resources import CUT
+from curta_server.views import AgentView, PassedOnView, Progress, Recent, RunView, Stats, TaskState
 from curta_wire import numbers
 from curta_wire.frames import OPERATIONS
 
@@ -145,7 +147,20 @@ class Looking(ABC):
             connected_at_us=guest.connected_us if guest is not None else 0,
             last_seen_s=max(0.0, self.term.scheduler.crew.lease_time_at(time.monotonic()) - agent.heard_s),
             running=sum(not run.given_up for run in agent.runs.values()),
+            passed_on=self._passed_on(agent) if agent.is_lost else None,
         )
+
+    def _passed_on(self, agent: Agent) -> PassedOnView:
+        counts = Counter(map(self._fate, agent.passed_on))
+        return PassedOnView(agent.passed_on_count, counts["waiting"], counts["running"], counts["done"])
+
+    def _fate(self, name: str) -> str:
+        """Whether the task still waits, runs again, or is done with."""
+        expression, task = split(name)
+        execution = self._execution(expression)
+        if execution is None or execution.ended or execution.state[task] >= DONE:
+            return "done"
+        return "running" if execution.state[task] == RUNNING else "waiting"
 
     def _run(self, run: Run) -> RunView:
         execution = run.execution
@@ -164,7 +179,14 @@ class Looking(ABC):
         # An adopted attempt may run before its operands are known again (see the design on recovery).
         if reference >= 0 and execution.values[reference >> 1] is None:
             return "?"
-        return operand(execution, reference)
+        return operand(execution, reference)[: CUT + 1]
+
+    def recent(self, epoch: int = 0, after_us: int = 0) -> Recent | None:
+        """The last seconds; of the term `epoch` those after `after_us`. None while nobody leads here."""
+        term = self.term
+        if term is None:
+            return None
+        return Recent(term.epoch, term.history.after(after_us if epoch == term.epoch else 0))
 
     def stats(self) -> Stats:
         """Figures for the metrics, at most STATS_FRESH_S old."""

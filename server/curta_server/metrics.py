@@ -66,6 +66,21 @@ loop_lag_seconds: Final = Histogram(
     buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5),
     registry=registry,
 )
+live_viewers: Final = Gauge("curta_live_viewers", "Browsers that are connected.", registry=registry)
+live_rooms: Final = Gauge(
+    "curta_live_rooms", "Different windows of topics that browsers look at.", registry=registry
+)
+live_refresh_seconds: Final = Histogram(
+    "curta_live_refresh_seconds",
+    "From a room's question to its source to the last browser's message.",
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5),
+    registry=registry,
+)
+live_lagging: Final = Counter(
+    "curta_live_lagging",
+    "Snapshots sent to browsers that were too slow for every change.",
+    registry=registry,
+)
 http_requests: Final = Counter(
     "curta_http_requests", "Answered HTTP requests.", ["route", "method", "status"], registry=registry
 )

@@ -8,6 +8,12 @@ Spoken by `following` (the follower's side) and `followers` (the leader's). JSON
              ◄─ progress (n, found)
              ─► tasks (n, expression, tasks)              in what state are these tasks of it?
              ◄─ tasks (n, found)
+             ─► agents (n, after, limit)                  who is there, and what do they compute?
+             ◄─ agents (n, found)
+             ─► stats (n, epoch, after_us)                what were the last seconds like?
+             ◄─ stats (n, found)
+             ─► watch (on)                                tell me what changes, or no more
+             ◄─ changed (expressions, all)                these changed, in whatever way
              ◄─ finals (expressions)                      these ended, durably
              ◄► beat                                      I am here
 """
@@ -17,7 +23,7 @@ from typing import Annotated, Final, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
-from curta_server.views import Progress, TaskState
+from curta_server.views import AgentsView, Progress, Recent, TaskState
 
 SUBPROTOCOL: Final = "curta.peer.v1"
 PATH: Final = "/peers/connect"
@@ -27,6 +33,9 @@ EXPRESSIONS_MAX: Final = 1_000
 TASKS_MAX: Final = 2_000
 FINALS_MAX: Final = 10_000
 """In one frame: less than half a megabyte."""
+AGENTS_MAX: Final = 1_000
+CHANGED_MAX: Final = 1_000
+"""In one frame; where more changed, everything counts as changed."""
 FRAME_BYTES_MAX: Final = 4 * 1024 * 1024
 
 BEAT_S: Final = 1.0
@@ -51,6 +60,28 @@ class AskTasks(Struct, frozen=True, tag="tasks"):
     tasks: Annotated[list[Annotated[int, Meta(ge=0)]], Meta(max_length=TASKS_MAX)]
 
 
+class AskAgents(Struct, frozen=True, tag="agents"):
+    """Those whose name and id come after these, by name."""
+
+    n: Number
+    after: tuple[str, Identifier] | None
+    limit: Annotated[int, Meta(ge=1, le=AGENTS_MAX)]
+
+
+class AskStats(Struct, frozen=True, tag="stats"):
+    """The seconds after `after_us`, if the term is still this one; else all."""
+
+    n: Number
+    epoch: Annotated[int, Meta(ge=0)]
+    after_us: int
+
+
+class Watch(Struct, frozen=True, tag="watch"):
+    """Whether somebody looks through this follower, so that it wants to hear of every change."""
+
+    on: bool
+
+
 class ProgressFound(Struct, frozen=True, tag="progress"):
     """Only what is in the leader's memory is in `found`."""
 
@@ -65,6 +96,26 @@ class TasksFound(Struct, frozen=True, tag="tasks"):
     found: dict[int, TaskState] | None
 
 
+class AgentsFound(Struct, frozen=True, tag="agents"):
+    n: Number
+    found: AgentsView
+
+
+class StatsFound(Struct, frozen=True, tag="stats"):
+    """`found` is None where the term is just over."""
+
+    n: Number
+    found: Recent | None
+
+
+class Changed(Struct, frozen=True, tag="changed"):
+    """Owner and id of the expressions that changed since the last such frame, as `changed.Touched` has them;
+    with `all` it may be any."""
+
+    expressions: list[tuple[str | None, str]] = []
+    all: bool = False
+
+
 class Finals(Struct, frozen=True, tag="finals"):
     """These became final since the last such frame; the rows are in the table."""
 
@@ -75,16 +126,16 @@ class Beat(Struct, frozen=True, tag="beat"):
     """Nothing but a sign of life."""
 
 
-FollowerFrame = AskProgress | AskTasks | Beat
-LeaderFrame = ProgressFound | TasksFound | Finals | Beat
+FollowerFrame = AskProgress | AskTasks | AskAgents | AskStats | Watch | Beat
+LeaderFrame = ProgressFound | TasksFound | AgentsFound | StatsFound | Changed | Finals | Beat
 
 F = TypeVar("F")
 
 _encoder: Final = msgspec.json.Encoder()
 _follower_decoder: Final = msgspec.json.Decoder(FollowerFrame)
 _leader_decoder: Final = msgspec.json.Decoder(LeaderFrame)
-_FOLLOWER_TYPES: Final = frozenset({"progress", "tasks", "beat"})
-_LEADER_TYPES: Final = frozenset({"progress", "tasks", "finals", "beat"})
+_FOLLOWER_TYPES: Final = frozenset({"progress", "tasks", "agents", "stats", "watch", "beat"})
+_LEADER_TYPES: Final = frozenset({"progress", "tasks", "agents", "stats", "changed", "finals", "beat"})
 
 
 class _Tagged(Struct):

@@ -5,6 +5,7 @@
     forwarding  requests that only the leader can answer
     changes     what another one changed in the table
     leading     the leader's memory, wherever it is: this is what the routes see
+    boards      its agents and figures, wherever it is, for many who look on
 
 Built and run by `app`; decides nothing. The leader's side of the live connection is `followers`.
 """
@@ -15,6 +16,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from curta_server.agent_board import AgentBoard
 from curta_server.changes import Changes
 from curta_server.dispatcher import Dispatcher
 from curta_server.feed import Feed
@@ -25,6 +27,7 @@ from curta_server.leading import Leading
 from curta_server.notices import Notices
 from curta_server.presence import Presence
 from curta_server.settings import Settings
+from curta_server.stats_board import StatsBoard
 
 
 class Peers:
@@ -48,9 +51,14 @@ class Peers:
         self._changes = Changes(engine, dispatcher, feed)
         self.leading = Leading(dispatcher, self._following, leadership, notices)
         self.forwarding = Forwarding(leadership, tls)
+        self.agent_board = AgentBoard(dispatcher, self._following)
+        self.stats_board = StatsBoard(dispatcher, self._following, leadership, self._presence)
         notices.listen("expressions", lambda _: dispatcher.wake_loader())
         notices.listen("cancelled", self._changes.cancelled)
         notices.listen("operations", self._changes.durations)
+        # Whoever looks at what is going on learns of it by the same notices.
+        notices.listen("expressions", lambda _: feed.changed.touch_new())
+        notices.listen("operations", lambda _: feed.changed.touch_durations())
 
     def urls(self) -> list[str]:
         """Where the orchestrators are reached, this one first."""

@@ -8,7 +8,9 @@ import asyncio
 import contextlib
 import logging
 import random
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -33,11 +35,17 @@ class Presence:
         self._engine = engine
         self._id = id
         self._url = url
-        self._urls = [url]
+        self._present = [store.OrchestratorRow(id, url, 0.0)]
+        self._looked_s = time.monotonic()
 
     def urls(self) -> list[str]:
         """Where the orchestrators are reached, this one first; as of some seconds ago."""
-        return [self._url, *(url for url in self._urls if url != self._url)]
+        return [self._url, *(one.url for one in self._present if one.url != self._url)]
+
+    def orchestrators(self) -> list[store.OrchestratorRow]:
+        """Who is there, as far as this one knows; in an order that stays."""
+        since_s = time.monotonic() - self._looked_s
+        return [replace(one, seen_s=one.seen_s + since_s) for one in self._present]
 
     async def run(self, is_leading: Callable[[], bool]) -> None:
         """Keep the row fresh until cancelled, then remove it. While the database is away, the addresses stay
@@ -58,7 +66,8 @@ class Presence:
     async def _appear(self, is_leading: bool) -> None:
         async with self._engine.begin() as connection:
             await store.appear(connection, self._id, self._url)
-            self._urls = await store.present_urls(connection, fresh_s=FRESH_S, limit=PEERS_MAX)
+            self._present = await store.present_orchestrators(connection, fresh_s=FRESH_S, limit=PEERS_MAX)
+            self._looked_s = time.monotonic()
             if is_leading:
                 await store.forget_orchestrators(connection, gone_s=GONE_S)
 

@@ -326,6 +326,15 @@ class AgentTask(Struct, frozen=True, kw_only=True):
     truncated: Annotated[list[str], _documented("The fields cut to 200 characters.")]
 
 
+class PassedOn(Struct, frozen=True, kw_only=True):
+    """What became of the tasks that a lost agent had: others compute them."""
+
+    total: Annotated[int, _documented("So many were taken from it; the others count the first 100.")]
+    waiting: Annotated[int, _documented("Wait for a slot of another agent.")]
+    running: Annotated[int, _documented("Run elsewhere.")]
+    done: Annotated[int, _documented("Computed meanwhile, or nobody needs them any more.")]
+
+
 class Agent(Struct, frozen=True, kw_only=True):
     """A computing resource."""
 
@@ -336,8 +345,11 @@ class Agent(Struct, frozen=True, kw_only=True):
     status: AgentStatus
     connected_at: Time | None
     last_seen_s: Annotated[float, _documented("Seconds since its last frame.")] | None
-    tasks: Annotated[list[AgentTask], _documented("At most 1000; `running` counts them all.")]
+    tasks: Annotated[
+        list[AgentTask], _documented("At most 1000, by `GET /live` 100; `running` counts them all.")
+    ]
     running: int
+    passed_on: Annotated[PassedOn, _documented("Null unless it is lost.")] | None
 
 
 class AgentPage(Struct, frozen=True):

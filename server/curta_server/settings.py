@@ -53,6 +53,10 @@ class Settings:
     agents_per_token_max: int = 16_000
     """Fewer than `agents_max`: one token cannot shut out the others."""
 
+    viewers_max: int = 10_000
+    """Browsers that look on, each with one WebSocket."""
+    viewers_per_token_max: int = 5_000
+
     http_connections_max: int = 10_000
     """Beside the agents' WebSockets."""
     header_bytes_max: int = 64 * 1024

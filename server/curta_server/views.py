@@ -43,6 +43,17 @@ class RunView:
 
 
 @dataclass(frozen=True, slots=True)
+class PassedOnView:
+    """What became of the tasks that were taken from a lost agent: `total` counts them all, the rest the first
+    100. `done` are also those that nobody needs any more."""
+
+    total: int
+    waiting: int
+    running: int
+    done: int
+
+
+@dataclass(frozen=True, slots=True)
 class AgentView:
     """An agent: `connected`, `draining` or `lost` (closed connections within their grace count as
     connected)."""
@@ -56,6 +67,50 @@ class AgentView:
     last_seen_s: float
     running: int
     """How many tasks are in its hands."""
+    passed_on: PassedOnView | None = None
+    """Of a lost one."""
+
+
+@dataclass(frozen=True, slots=True)
+class BusyAgent:
+    """An agent, and (some of) what it computes."""
+
+    agent: AgentView
+    runs: list[RunView]
+
+
+@dataclass(frozen=True, slots=True)
+class AgentsView:
+    """Some agents by name; `is_more` says that others come after them."""
+
+    agents: list[BusyAgent]
+    is_more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Second:
+    """One second of the whole system, for the charts. Latencies are None where nothing happened."""
+
+    at_us: int
+    tasks_per_s: float
+    commits_per_s: float
+    ready: int
+    running: int
+    slots_used: int
+    slots_total: int
+    agents: int
+    expressions: int
+    dispatch_p50_ms: float | None
+    dispatch_p99_ms: float | None
+    journal_backlog: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """The last seconds of one term, oldest first."""
+
+    epoch: int
+    seconds: list[Second]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from curta_server import errors, intake, store
+from curta_server.changed import Changed
 from curta_server.embedded import find_programs
 from curta_server.intake import Intake, new_id
 from tests.support.drafts import begin_term, draft, insert, scalar
@@ -24,7 +25,11 @@ class Leading:
         self.held: list[tuple[int, store.Draft]] = []
         self.wakes = 0
         self.intake = Intake(
-            engine, hold=lambda draft: self.epoch, on_stored=self._on_stored, on_waiting=self._on_waiting
+            engine,
+            hold=lambda draft: self.epoch,
+            on_stored=self._on_stored,
+            on_waiting=self._on_waiting,
+            changed=Changed(),
         )
         self.task = asyncio.create_task(self.intake.run())
 

@@ -65,7 +65,13 @@ async def site(engine: AsyncEngine) -> AsyncIterator[Site]:
     settings = Settings(body_bytes_max=1_000_000, inline_text_bytes=1000)
     feed, credentials = Feed(), Credentials(engine)
     dispatcher = FakeDispatcher(feed)
-    intake = Intake(engine, hold=lambda _: 0, on_stored=lambda *_: None, on_waiting=lambda: None)
+    intake = Intake(
+        engine,
+        hold=lambda _: 0,
+        on_stored=lambda *_: None,
+        on_waiting=lambda: None,
+        changed=feed.changed,
+    )
     offload = Offload(1, 8)
     app = create_app(
         Services(
@@ -81,6 +87,8 @@ async def site(engine: AsyncEngine) -> AsyncIterator[Site]:
             leadership=cast("Any", None),
             leading=Leading(dispatcher, FakeThere(), FakeLeadership(), FakeNotices()),
             forwarding=cast("Any", FakeForwarding()),
+            agent_board=cast("Any", None),
+            stats_board=cast("Any", None),
         )
     )
     server = QuietServer(

@@ -149,6 +149,7 @@ class Orchestrator:
             hold=dispatcher.hold,
             on_stored=dispatcher.stored,
             on_waiting=lambda: self.notices.send("expressions"),
+            changed=self.feed.changed,
         )
         self.notices.listen("expressions", lambda _: dispatcher.wake_loader())
         self.notices.listen("cancelled", changes.cancelled)

@@ -228,7 +228,8 @@ def present(transaction: Transaction, given: Any) -> list[Any]:
     rows = sorted(
         row for row in transaction.rows("orchestrators") if row[2] is not None and row[2] > since_us
     )
-    return [(url,) for _, url, _ in rows[: given["limit"]]]
+    now_us = transaction.database.clock_us
+    return [(id, url, (now_us - seen_us) / 1_000_000) for id, url, seen_us in rows[: given["limit"]]]
 
 
 def disappear(transaction: Transaction, given: Any) -> list[Any]:

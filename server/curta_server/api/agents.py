@@ -5,24 +5,20 @@ Who lives is known to the leader's memory alone, so every route here is the lead
 
 from __future__ import annotations
 
-import asyncio
-import heapq
-from typing import TYPE_CHECKING, Annotated, Final, cast
+from typing import Annotated, Final
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 from quart import Blueprint, Response
 
 from curta_server import resources as shapes
+from curta_server.agent_pages import page
 from curta_server.api import answers, reading
-from curta_server.api.access import ADMINS, READERS, allow, caller
+from curta_server.api.access import ADMINS, READERS, allow, caller, scope_of
+from curta_server.api.agent_views import cursor_of, place_of, shown
 from curta_server.api.documentation import documented
 from curta_server.api.led import led
-from curta_server.api.rendering import cut, moment
 from curta_server.api.services import services
 from curta_server.errors import Problem
-
-if TYPE_CHECKING:
-    from curta_server.views import AgentView, RunView
 
 agents = Blueprint("agents", __name__)
 
@@ -45,23 +41,11 @@ class AgentsQuery(Struct):
 @led
 async def list_agents() -> Response:
     """The agents by name, with what they compute; lost ones stay for an hour."""
-    limit = reading.limit()
-    after = _after()
-    views = services().dispatcher.agents()
-    found = heapq.nsmallest(limit + 1, (view for view in views if after is None or _key(view) > after), _key)
-    token = caller()
-    owner = token.name if token.role == "user" else None
-    items: list[shapes.Agent] = []
-    tasks = 0
-    for view in found[:limit]:
-        items.append(_agent(view, services().dispatcher.runs(view.id, AGENT_TASKS_MAX), owner))
-        tasks += len(items[-1].tasks)
-        if tasks >= PAGE_TASKS_MAX:
-            break
-        await asyncio.sleep(0)
-    last = items[-1] if items and len(items) < len(found) else None
-    following = None if last is None else reading.make_cursor(f"{last.id}{last.name}".encode())
-    return answers.answer(shapes.AgentPage(items, following))
+    limit, after = reading.limit(), place_of(reading.cursor())
+    found = await page(services().dispatcher, after, limit, AGENT_TASKS_MAX, PAGE_TASKS_MAX)
+    owner = scope_of(caller())
+    items = [shown(busy, owner) for busy in found.agents]
+    return answers.answer(shapes.AgentPage(items, cursor_of(found)))
 
 
 @agents.post("/agents/<id>/drain")
@@ -86,62 +70,6 @@ async def remove_agent(id: str) -> Response:
     if not await services().dispatcher.remove(agent):
         raise _unknown()
     return answers.answer(shapes.AgentChange(agent, "removed"))
-
-
-def _key(view: AgentView) -> tuple[str, str]:
-    return view.name, view.id
-
-
-def _after() -> tuple[str, str] | None:
-    payload = reading.cursor()
-    if payload is None:
-        return None
-    try:
-        text = payload.decode()
-    except UnicodeDecodeError:
-        raise reading.invalid_cursor() from None
-    if len(text) < 36:
-        raise reading.invalid_cursor()
-    return text[36:], text[:36]
-
-
-def _agent(view: AgentView, runs: list[RunView], owner: str | None) -> shapes.Agent:
-    return shapes.Agent(
-        id=view.id,
-        name=view.name,
-        slots=view.slots,
-        operations=list(view.operations),
-        status=cast("shapes.AgentStatus", view.status),
-        connected_at=moment(view.connected_at_us),
-        last_seen_s=view.last_seen_s,
-        tasks=[_task(run, owner) for run in runs],
-        running=view.running,
-    )
-
-
-def _task(run: RunView, owner: str | None) -> shapes.AgentTask:
-    """What an agent computes; of what is not `owner`'s (None sees all) the operation only."""
-    if owner is not None and run.owner != owner:
-        return shapes.AgentTask(
-            task=None,
-            expression_id=None,
-            operation=run.operation,
-            operands=None,
-            started_at=None,
-            duration_ms=None,
-            truncated=[],
-        )
-    truncated: list[str] = []
-    operands = [cut("operands", operand, truncated) or "" for operand in run.operands]
-    return shapes.AgentTask(
-        task=run.task,
-        expression_id=run.expression_id,
-        operation=run.operation,
-        operands=operands,
-        started_at=moment(run.started_at_us),
-        duration_ms=run.duration_ms,
-        truncated=truncated[:1],
-    )
 
 
 def _unknown() -> Problem:

@@ -10,8 +10,8 @@ from quart import Blueprint, Response, request
 
 from curta_server import metrics, store
 from curta_server import resources as shapes
-from curta_server.api import answers, reading, rendering
-from curta_server.api.access import READERS, WRITERS, allow, caller
+from curta_server.api import answers, expression_views, reading, rendering
+from curta_server.api.access import READERS, WRITERS, allow, caller, scope_of
 from curta_server.api.documentation import documented
 from curta_server.api.services import context
 from curta_server.errors import Problem
@@ -52,28 +52,17 @@ async def list_expressions() -> Response:
     services = context().services
     limit = reading.limit()
     statuses = reading.choices("status", shapes.STATUSES)
-    q = request.args.get("q", "")
-    if len(q) > shapes.CUT or "\0" in q:
-        raise Problem("unprocessable", "`q` has at most 200 characters, and no NUL.")
-    cursor = reading.cursor()
-    if cursor is not None and len(cursor) != 16:
-        raise reading.invalid_cursor()
-    async with services.engine.connect() as connection:
-        rows = await store.list_expressions(
-            connection,
-            owner=_owner_limit(),
-            statuses=statuses,
-            q=q,
-            before=None if cursor is None else UUID(bytes=cursor),
-            limit=limit + 1,
-        )
-    page = rows[:limit]
-    memory = await services.leading.memory([str(row.id) for row in page if not row.is_final])
+    window = expression_views.Window.of(
+        owner_limit(),
+        statuses=statuses,
+        q=request.args.get("q", ""),
+        cursor=reading.cursor(),
+        limit=limit,
+    )
+    rows, following = await expression_views.page(services, window)
+    memory = await expression_views.memory_of(services, rows)
     return answers.answer(
-        shapes.ExpressionPage(
-            items=[rendering.expression(row, memory) for row in page],
-            next=reading.make_cursor(page[-1].id.bytes) if len(rows) > limit else None,
-        )
+        shapes.ExpressionPage(items=[rendering.expression(row, memory) for row in rows], next=following)
     )
 
 
@@ -111,12 +100,12 @@ async def cancel_expression(id: str) -> Response:
         outcome: Literal["cancelled", "already", "final", "unknown"] = await store.cancel_expression(
             connection,
             found,
-            owner=_owner_limit(),
+            owner=owner_limit(),
             tasks_done=None if progress is None else progress.done,
         )
     match outcome:
         case "unknown":
-            raise _unknown()
+            raise expression_views.unknown()
         case "final":
             raise Problem("conflict", "The expression is done or failed already.")
         case "cancelled":
@@ -137,27 +126,16 @@ async def _final_row(id: UUID, wait_s: float, *, full: bool) -> store.Expression
     return row
 
 
-async def _memory_of(row: store.ExpressionRow) -> Memory:
-    """What the leader's memory says of an expression; nothing where it is final."""
-    return Memory() if row.is_final else await context().services.leading.memory([str(row.id)])
-
-
 async def row_of(id: UUID, *, full: bool = False) -> store.ExpressionRow:
     """The row of an expression that the caller may see. Raises: Problem 404."""
-    async with context().services.engine.connect() as connection:
-        row = await store.expression(connection, id, full=full)
-    owner = _owner_limit()
-    if row is None or (owner is not None and row.owner != owner):
-        raise _unknown()
-    return row
+    return await expression_views.row_of(context().services, id, owner_limit(), full=full)
 
 
-def _owner_limit() -> str | None:
+async def _memory_of(row: store.ExpressionRow) -> Memory:
+    """What the leader's memory says of an expression; nothing where it is final."""
+    return await expression_views.memory_of(context().services, [row])
+
+
+def owner_limit() -> str | None:
     """A user's own name; None for those who see everybody's."""
-    token = caller()
-    return token.name if token.role == "user" else None
-
-
-def _unknown() -> Problem:
-    # The same for what is not there and for what is somebody else's.
-    return Problem("not_found", "There is no expression with this id.")
+    return scope_of(caller())

@@ -42,6 +42,7 @@ class Gate:
         self._open = Quota(services.engine, settings.open_expressions_max)
         self._waiting: Places[UUID] = Places(settings.waiting_per_token_max, settings.http_connections_max)
         self._sockets: Places[UUID] = Places(settings.agents_per_token_max, settings.agents_max)
+        self._viewers: Places[UUID] = Places(settings.viewers_per_token_max, settings.viewers_max)
         self.bytes = Budget(settings.bodies_bytes_max)
 
     def submit(self, token: Token, count: int = 1) -> None:
@@ -65,7 +66,7 @@ class Gate:
             async with self._credentials.while_good(token):
                 yield
         except TokenEnded:
-            raise ended() from None
+            raise ended(is_session=token.session is not None) from None
         finally:
             self._waiting.give_back(token.id)
 
@@ -81,6 +82,18 @@ class Gate:
             yield
         finally:
             self._sockets.give_back(token.id)
+
+    @contextmanager
+    def viewer(self, token: Token) -> Iterator[None]:
+        """A browser's WebSocket that is open as long as the block. Raises as `socket`."""
+        if not self._viewers.take(token.id):
+            if self._viewers.is_full:
+                raise unavailable("So many browsers are connected that no more can be served.", CROWDED_S)
+            raise _later("viewers", "So many browsers are connected with this token already.", CROWDED_S)
+        try:
+            yield
+        finally:
+            self._viewers.give_back(token.id)
 
 
 def _later(limit: str, detail: str, wait_s: float) -> Problem:

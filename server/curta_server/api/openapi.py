@@ -14,10 +14,11 @@ from typing import Any, Final
 import msgspec
 from quart import Quart
 from quart_schema import Info, OpenAPIProvider, QuartSchema, Tag
-from quart_schema.openapi import HttpSecurityScheme
+from quart_schema.openapi import APIKeySecurityScheme, HttpSecurityScheme
 from werkzeug.routing import Rule
 
 from curta_server import live_messages, resources
+from curta_server.api import cookies
 from curta_server.api.access import roles_of
 from curta_server.api.documentation import ATTRIBUTE, Documentation
 from curta_server.errors import PROBLEMS
@@ -27,7 +28,8 @@ _REFERENCE: Final = "#/components/schemas/{name}"
 _DESCRIPTION: Final = """\
 Curta evaluates arithmetic expressions whose operations are slow and costly, on many machines, exactly.
 
-Send `Authorization: Bearer <token>` with every call but the open ones. Every error is
+Send `Authorization: Bearer <token>` with every call but the open ones; a browser may sign in instead, and
+send the cookie that `POST /session` gives for a token. Every error is
 `application/problem+json`; its `type` leads to an explanation. Unknown fields of a body are ignored;
 integers are written without a point (`1`, not `1.0`). A path that exists answers 405 to a method that it
 does not know."""
@@ -38,6 +40,8 @@ _TAGS: Final = {
     "agents": "Computing resources.",
     "tasks": "For agents that cannot hold a WebSocket.",
     "tokens": "Who may do what.",
+    "session": "Signing in with a browser.",
+    "stats": "The last minutes in figures.",
     "health": "For load balancers and Prometheus. Open to all.",
 }
 
@@ -56,6 +60,7 @@ _PARAMETERS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
 _HEADERS: Final[dict[str, dict[str, Any]]] = {
     "Idempotency-Key": resources.CLIENT_ID_SCHEMA,
     "Location": {"type": "string", "format": "uri-reference"},
+    "Set-Cookie": {"type": "string", "pattern": f"^{cookies.NAME}="},
 }
 
 _RETRY_AFTER: Final = {
@@ -78,8 +83,11 @@ def install(app: Quart, version: str) -> Callable[[], dict[str, Any]]:
         openapi_path=None,  # the page and the document are routes of ours: open, and from this site alone
         info=Info(title="Curta", version=version, description=_DESCRIPTION),
         tags=[Tag(name=name, description=description) for name, description in _TAGS.items()],
-        security_schemes={"bearer": HttpSecurityScheme(scheme="bearer")},
-        security=[{"bearer": []}],
+        security_schemes={
+            "bearer": HttpSecurityScheme(scheme="bearer"),
+            "session": APIKeySecurityScheme(cookies.NAME, "cookie"),
+        },
+        security=[{"bearer": []}, {"session": []}],
         conversion_preference="msgspec",
         openapi_provider_class=_Provider,
     )
@@ -126,8 +134,8 @@ class _Provider(OpenAPIProvider):
         assert documentation is not None
         roles = roles_of(self._app.view_functions[rule.endpoint]) or ()
         for operations in paths.values():
-            for operation in operations.values():
-                _complete(operation, documentation, roles)
+            for method, operation in operations.items():
+                _complete(operation, documentation, roles, acts=method not in ("get", "head"))
         return paths, components
 
     def _documentation(self, rule: Rule) -> Documentation | None:
@@ -139,8 +147,11 @@ def _reference(model: Any) -> dict[str, str]:
     return {"$ref": _REFERENCE.format(name=model.__name__)}
 
 
-def _complete(operation: dict[str, Any], documentation: Documentation, roles: tuple[str, ...]) -> None:
-    """Add to an operation what quart-schema does not know of it."""
+def _complete(
+    operation: dict[str, Any], documentation: Documentation, roles: tuple[str, ...], *, acts: bool
+) -> None:
+    """Add to an operation what quart-schema does not know of it; `acts` says that its method may change
+    something."""
     operation["description"] = operation.get("description", "").strip()
     operation["x-roles"] = list(roles)
     if not roles:
@@ -173,17 +184,19 @@ def _complete(operation: dict[str, Any], documentation: Documentation, roles: tu
                 "required": True,
                 "schema": _HEADERS[name],
             }
-    codes = _codes(documentation, bool(roles), has_query)
+    codes = _codes(documentation, bool(roles), has_query, acts)
     for status in sorted({PROBLEMS[code][0] for code in codes}):
         responses[status] = _problem(status, [code for code in codes if PROBLEMS[code][0] == status])
     operation["responses"] = {str(status): response for status, response in responses.items()}
 
 
-def _codes(documentation: Documentation, needs_token: bool, has_query: bool) -> list[str]:
+def _codes(documentation: Documentation, needs_token: bool, has_query: bool, acts: bool) -> list[str]:
     """The codes of all problems that a route can answer with, in the order of PROBLEMS."""
     codes = {*documentation.problems, "internal"}
     if needs_token:
         codes |= {"unauthorized", "forbidden", "unavailable"}
+        if acts:
+            codes.add("cross_origin")
     if documentation.takes_body:
         codes |= {"malformed", "too_long", "unsupported_media_type"}
     if has_query:

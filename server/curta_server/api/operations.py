@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 from quart import Blueprint, Response
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from curta_server import resources as shapes
 from curta_server import store
@@ -25,11 +26,14 @@ _change: Final = msgspec.json.Decoder(shapes.DurationChange)
 @documented("operations", {200: shapes.Operations})
 async def list_operations() -> Response:
     """The four operations with their durations."""
-    async with context().services.engine.connect() as connection:
+    return answers.answer(shapes.Operations(await shown_operations(context().services.engine)))
+
+
+async def shown_operations(engine: AsyncEngine) -> list[shapes.Operation]:
+    """All operations as they stand; for the route and for `GET /live`."""
+    async with engine.connect() as connection:
         rows = await store.operations(connection)
-    return answers.answer(
-        shapes.Operations([shapes.Operation(row.name, row.symbol, row.duration_ms) for row in rows])
-    )
+    return [shapes.Operation(row.name, row.symbol, row.duration_ms) for row in rows]
 
 
 @operations.put("/operations/<name>")

@@ -1,12 +1,13 @@
 """A bounded look into a plan: which tasks to show, how much is cut off, and what state they are in.
 
-Pure but for giving way to the event loop. Called by the route `GET /expressions/{id}/tasks`; knows plans
-and journal rows, not requests.
+Pure but for giving way to the event loop. Called by `plan_window`; knows plans and journal rows, not
+requests.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from curta_server.core.plan import Plan
@@ -92,47 +93,59 @@ def _count(plan: Plan, hidden: list[int], among: Collection[int]) -> int:
     return len(found)
 
 
-def asked_rows(plan: Plan, tasks: Sequence[int]) -> list[int]:
-    """The tasks whose journal rows tell the states of `tasks`: they, their operands, and who uses the
-    first."""
-    asked = set(tasks)
-    for task in tasks:
-        asked.update(operands_of(plan, task))
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """What of a plan decides on the states of some tasks: they, the tasks they take their operands from, and
+    who uses the first."""
+
+    tasks: Sequence[int]
+    operands: Mapping[int, tuple[int, ...]]
+    users: Sequence[int]
+
+
+def excerpt(plan: Plan, tasks: Sequence[int]) -> Excerpt:
+    """Of these tasks. It is small, whatever the plan's size."""
     root = tasks[0]
-    asked.update(plan.users[plan.users_at[root] : plan.users_at[root + 1]][:SHOWN_MAX])
-    return sorted(asked)
+    users = plan.users[plan.users_at[root] : plan.users_at[root + 1]][:SHOWN_MAX]
+    return Excerpt(tasks, {task: operands_of(plan, task) for task in tasks}, list(users))
+
+
+def asked_rows(part: Excerpt) -> set[int]:
+    """The tasks whose journal rows tell the states of the excerpt's."""
+    asked = {*part.tasks, *part.users}
+    for operands in part.operands.values():
+        asked.update(operands)
+    return asked
 
 
 def fold(
-    plan: Plan,
-    tasks: Sequence[int],
+    part: Excerpt,
     rows: Mapping[int, JournalRow],
     memory: Mapping[int, str],
     *,
     status: str,
     failed: int | None,
 ) -> dict[int, TaskStatus]:
-    """The state of each of `tasks`: by its journal row, by the leader's `memory`, else by what is known
-    around it.
+    """The state of each of the excerpt's tasks: by its journal row, by the leader's `memory`, else by what is
+    known around it.
 
     A task without a row whose user has one was not needed any more, or its row was pruned: it is done, its
     value forgotten. `status` is the expression's, `failed` the task that ended it.
     """
     states: dict[int, TaskStatus] = {}
-    root = tasks[0]
     over = set()
-    if any(user in rows for user in plan.users[plan.users_at[root] : plan.users_at[root + 1]][:SHOWN_MAX]):
-        over.add(root)
-    for task in sorted(tasks, reverse=True):  # users before their operands
-        state = _state(plan, task, rows, memory.get(task), task in over, status, failed)
+    if any(user in rows for user in part.users):
+        over.add(part.tasks[0])
+    for task in sorted(part.tasks, reverse=True):  # users before their operands
+        state = _state(part.operands[task], task, rows, memory.get(task), task in over, status, failed)
         states[task] = state
         if state in ("done", "failed"):
-            over.update(operands_of(plan, task))
+            over.update(part.operands[task])
     return states
 
 
 def _state(
-    plan: Plan,
+    operands: Sequence[int],
     task: int,
     rows: Mapping[int, JournalRow],
     remembered: str | None,
@@ -154,5 +167,5 @@ def _state(
             return remembered
         case "done":
             return "running"  # its result has arrived, but is not durable yet: nobody is told before
-    is_ready = all(operand in rows for operand in operands_of(plan, task))
+    is_ready = all(operand in rows for operand in operands)
     return "ready" if is_ready else "waiting"

@@ -11,6 +11,7 @@ from quart import current_app
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
+    from curta_server.agent_board import AgentBoard
     from curta_server.api.durations import DurationCache
     from curta_server.api.gate import Gate
     from curta_server.api.health import OpenCount
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from curta_server.planning import Planning
     from curta_server.pull import PullAgents
     from curta_server.settings import Settings
+    from curta_server.stats_board import StatsBoard
     from curta_wire.offload import Offload
 
 
@@ -33,7 +35,7 @@ class Services:
     """Everything a request may use.
 
     `engine` is the pool for REST; `leading` knows what the leader's memory says, whoever leads, and
-    `forwarding` reaches it; `dispatcher` and `pull` are for what happens at the leader only; `checks` looks
+    `forwarding` reaches it; the boards know what it shows of agents and figures; `dispatcher` and `pull` are for what happens at the leader only; `checks` looks
     at numbers too long for the event loop.
     """
 
@@ -49,6 +51,8 @@ class Services:
     leadership: Leadership
     leading: Leading
     forwarding: Forwarding
+    agent_board: AgentBoard
+    stats_board: StatsBoard
 
 
 EXTENSION: Final = "curta"

@@ -38,6 +38,9 @@ class Run:
         self.value: str | None = None
 
 
+PASSED_ON_KEPT = 100
+"""Of the tasks that were taken from a lost agent, so many are remembered by name."""
+
 Claims = dict[str, dict["Agent", dict[str, None]]]
 """By expression: which agents hold undecided attempts of it, and of which tasks. All agents share one, so
 that deciding about an expression costs what it has there."""
@@ -49,7 +52,8 @@ class Agent:
 
     __slots__ = (
         "_claims", "draining", "gone_s", "heard_s", "held", "id", "is_arriving", "is_connected", "is_lost",
-        "operations", "pulls", "pushes", "runs", "session", "slots", "suspects", "undecided", "unseen",
+        "operations", "passed_on", "passed_on_count", "pulls", "pushes", "runs", "session", "slots",
+        "suspects", "undecided", "unseen",
     )  # fmt: skip
 
     def __init__(self, id: str, claims: Claims) -> None:
@@ -75,6 +79,10 @@ class Agent:
         self.pushes = 0
         self.unseen: deque[tuple[int, float]] = deque()
         """Pushes not yet seen: (number, when)."""
+        self.passed_on: list[str] = []
+        """Tasks that were taken from it because it was silent, the first of them by name …"""
+        self.passed_on_count = 0
+        """… and all of them by number."""
 
     @property
     def free(self) -> int:
@@ -95,6 +103,13 @@ class Agent:
         if self.runs.get(run.name) is run:
             del self.runs[run.name]
             self._give_slot_back()
+
+    def pass_on(self, run: Run) -> None:
+        """Others are to compute the task: the agent was not heard for too long."""
+        if not run.given_up:
+            self.passed_on_count += 1
+            if len(self.passed_on) < PASSED_ON_KEPT:
+                self.passed_on.append(run.name)
 
     def keep_undecided(self, task: str, attempt: int) -> None:
         if task not in self.undecided:

@@ -16,7 +16,7 @@ class Gate:
     def __init__(self, rules: "Rules", expected: Iterable[str], now: float) -> None:
         self._rules = rules
         self._expected = set(expected)
-        self._opened_s = now
+        self.since_s = now
         self._hello_s = now
         self.is_closed = bool(self._expected)
 
@@ -32,7 +32,7 @@ class Gate:
         rules = self._rules
         quiet = now - self._hello_s >= rules.recovery_quiet_s
         if not self.is_closed or not (
-            not self._expected or quiet or now - self._opened_s >= rules.recovery_max_s
+            not self._expected or quiet or now - self.since_s >= rules.recovery_max_s
         ):
             return None
         self.is_closed = False

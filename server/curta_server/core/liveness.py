@@ -119,6 +119,7 @@ class Liveness:
         agent.pulls = event.pulls
         agent.is_connected = True
         agent.is_lost = False
+        agent.passed_on, agent.passed_on_count = [], 0
         agent.heard_s = self.lease_time
         agent.pushes = 0
         agent.unseen.clear()
@@ -290,7 +291,8 @@ class Liveness:
         if self.gate.is_closed and not self.arrivals:
             missing = self.gate.open_in_time(self._scheduler.now)
             if missing is not None:
-                self._scheduler.commands.lost.extend(missing)
+                for id in missing:
+                    self._miss(id)
                 self._scheduler.open_gate()
 
     def _is_deaf(self, agent: Agent, now: float) -> bool:
@@ -308,6 +310,7 @@ class Liveness:
         rules = self._rules
         for run in list(agent.runs.values()):
             if now - run.leased_s > rules.pull_lease_s:
+                agent.pass_on(run)
                 self._scheduler.hands.lose(run)
         if not agent.runs and agent.slots <= agent.held and now - agent.heard_s > rules.pull_lease_s:
             self._lose(agent)
@@ -320,9 +323,19 @@ class Liveness:
         self._scheduler.withdraw(agent)
         self._freed += len(agent.runs)
         for run in list(agent.runs.values()):
+            agent.pass_on(run)
             self._scheduler.hands.lose(run)
         for name in list(agent.undecided):
             agent.forget_undecided(name)
+
+    def _miss(self, id: str) -> None:
+        """The agent was connected when the last epoch ended, and never came: lost, as people see it."""
+        self._scheduler.commands.lost.append(id)
+        if id not in self.agents:
+            agent = self.agents[id] = Agent(id, self._claims)
+            agent.is_lost = True
+            agent.heard_s = self.gate.since_s
+            agent.gone_s = self.lease_time
 
     def _check_limits(self) -> None:
         rules, now = self._rules, self._scheduler.now

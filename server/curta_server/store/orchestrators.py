@@ -3,10 +3,21 @@
 Called by `presence`. Who leads is `leadership`'s, which has a connection and statements of its own.
 """
 
+from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+
+@dataclass(frozen=True, slots=True)
+class OrchestratorRow:
+    """Who was there `seen_s` seconds ago, and where its peers reach it."""
+
+    id: UUID
+    url: str
+    seen_s: float
+
 
 _APPEAR = text("""
     INSERT INTO orchestrators (id, url, seen) VALUES (:id, :url, clock_timestamp())
@@ -14,7 +25,8 @@ _APPEAR = text("""
 """)
 
 _PRESENT = text("""
-    SELECT url FROM orchestrators WHERE seen > clock_timestamp() - :fresh_s * interval '1 second'
+    SELECT id, url, extract(epoch FROM clock_timestamp() - seen)::float8 AS seen_s FROM orchestrators
+    WHERE seen > clock_timestamp() - :fresh_s * interval '1 second'
     ORDER BY id LIMIT :limit
 """)
 
@@ -28,9 +40,12 @@ async def appear(connection: AsyncConnection, id: UUID, url: str) -> None:
     await connection.execute(_APPEAR, {"id": id, "url": url})
 
 
-async def present_urls(connection: AsyncConnection, *, fresh_s: float, limit: int) -> list[str]:
-    """Where those are that were there within the last `fresh_s` seconds; in an order that stays."""
-    return list((await connection.execute(_PRESENT, {"fresh_s": fresh_s, "limit": limit})).scalars())
+async def present_orchestrators(
+    connection: AsyncConnection, *, fresh_s: float, limit: int
+) -> list[OrchestratorRow]:
+    """Those that were there within the last `fresh_s` seconds; in an order that stays."""
+    rows = await connection.execute(_PRESENT, {"fresh_s": fresh_s, "limit": limit})
+    return [OrchestratorRow(*row) for row in rows]
 
 
 async def disappear(connection: AsyncConnection, id: UUID) -> None:

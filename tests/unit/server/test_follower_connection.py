@@ -8,6 +8,7 @@ from tests.support.fakes import FakeDispatcher
 from tests.support.waiting import until
 
 from curta_server import followers
+from curta_server.changed import Changed as Hub
 from curta_server.channel import PeerGone
 from curta_server.core.plan import Plan
 from curta_server.followers import Follower, FollowerEnded
@@ -15,10 +16,12 @@ from curta_server.peer_frames import (
     AskProgress,
     AskTasks,
     Beat,
+    Changed,
     Finals,
     Malformed,
     ProgressFound,
     TasksFound,
+    Watch,
     decode_from_leader,
     encode,
 )
@@ -51,8 +54,8 @@ class Line:
 
 class World:
     def __init__(self) -> None:
-        self.line, self.dispatcher = Line(), FakeDispatcher()
-        self.follower = Follower(self.line, cast("Any", self.dispatcher))
+        self.line, self.dispatcher, self.changed = Line(), FakeDispatcher(), Hub()
+        self.follower = Follower(self.line, cast("Any", self.dispatcher), self.changed)
 
     async def reading(self, *frames: str) -> None:
         """Read these, and then the end."""
@@ -136,3 +139,39 @@ async def test_who_is_too_far_behind_is_given_up_and_fills_no_memory(
     assert len(world.follower._finals) == 11
     with pytest.raises(FollowerEnded, match="too slow"):
         await world.follower.write()
+
+
+async def test_changes_are_told_while_the_follower_watches(world: World) -> None:
+    telling = asyncio.create_task(world.follower.tell_changes())
+    assert not world.changed.is_looked_at
+    await world.reading(encode(Watch(True)), encode(Watch(True)))
+    assert world.changed.is_looked_at
+    world.changed.touch("anna", "a")
+    world.changed.touch(None, "")
+    await until(lambda: world.line.sent == [Changed([("anna", "a"), (None, "")])])
+    await world.reading(encode(Watch(False)))
+    assert not world.changed.is_looked_at
+    await world.reading(encode(Watch(True)))
+    telling.cancel()
+    await asyncio.gather(telling, return_exceptions=True)
+    assert not world.changed.is_looked_at, "who is gone looks no more"
+
+
+async def test_changes_gather_while_the_follower_is_slow_and_are_all_beyond_a_limit(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(followers, "CHANGED_EVERY_S", 0.0)
+    monkeypatch.setattr(followers, "CHANGED_MAX", 10)
+    await world.reading(encode(Watch(True)))
+    world.line.reads.clear()
+    telling = asyncio.create_task(world.follower.tell_changes())
+    world.changed.touch("anna", "first")
+    await until(lambda: not world.follower._has_changes.is_set() and not world.changed._expressions)
+    for number in range(100):
+        world.changed.touch("anna", str(number))
+    await until(lambda: world.follower._is_any_touched)
+    assert not world.follower._touched
+    world.line.reads.set()
+    await until(lambda: len(world.line.sent) == 2)
+    assert world.line.sent == [Changed([("anna", "first")]), Changed(all=True)]
+    telling.cancel()

@@ -15,6 +15,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.typing import Subprotocol
 
 from curta_server import following, line, store
+from curta_server.changed import Touched
 from curta_server.feed import Feed
 from curta_server.following import Following, websocket_url
 from curta_server.leadership import Leader
@@ -375,3 +376,54 @@ async def test_who_leads_looks_once_for_what_was_missed(monkeypatch: pytest.Monk
 def test_the_connection_is_where_the_leader_says() -> None:
     assert websocket_url("http://10.0.0.7:8080") == "ws://10.0.0.7:8080/peers/connect"
     assert websocket_url("https://[::1]/curta/") == "wss://[::1]/curta/peers/connect"
+
+
+async def test_a_leader_of_an_earlier_release_is_asked_new_things_now_and_then_and_old_ones_as_ever(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(line, "ASK_S", 0.2)
+    asked: list[str] = []
+
+    async def know_progress_only(connection: ServerConnection) -> None:
+        async for frame in asks(connection):
+            asked.append(frame["type"])
+            if frame["type"] == "progress":
+                await connection.send(json.dumps({"type": "progress", "n": frame["n"], "found": {}}))
+
+    async with leader(know_progress_only) as one:
+        world.election.choose(one)
+        await until(lambda: world.following.is_connected)
+        for _ in range(20):
+            with pytest.raises(Unanswered):
+                await world.following.agents(None, 50)
+        assert await world.following.progress([ID]) == {}
+        with pytest.raises(Unanswered):
+            await world.following.recent(0, 0)
+        assert asked == ["agents", "progress", "stats"]
+
+
+async def test_the_leader_is_told_whether_somebody_looks_and_what_it_says_is_passed_on(world: World) -> None:
+    said: list[bool] = []
+    heard: list[Touched] = []
+
+    async def change(connection: ServerConnection) -> None:
+        async for frame in asks(connection):
+            said.append(frame["on"])
+            if frame["on"]:
+                await connection.send(json.dumps({"type": "changed", "expressions": [["anna", ID]]}))
+                await connection.send(json.dumps({"type": "changed", "all": True}))
+
+    async with leader(change) as one:
+        world.election.choose(one)
+        await until(lambda: world.following.is_connected)
+        world.feed.changed.look(heard.append)
+        await until(lambda: any(touched.everything for touched in heard))
+        assert any(touched.expressions == {ID: "anna"} for touched in heard)
+        world.feed.changed.look_away(heard.append)
+        await until(lambda: said == [True, False])
+        world.feed.changed.look(heard.append)
+        await until(lambda: said == [True, False, True])
+    async with leader(change, 2) as next_one:
+        world.election.choose(next_one)  # who comes in between looks on already
+        await until(lambda: said == [True, False, True, True])
+        assert len(world.feed.changed._watchers) == 1, "of the connections before nothing is left"

@@ -1,11 +1,34 @@
 """Operands as they are written out."""
 
+from types import SimpleNamespace
+from typing import Any, cast
+
+from tests.support.stage import Stage
+
 from curta_server.core.execution import RUNNING, Execution
 from curta_server.core.expression import parse
 from curta_server.core.plan import build
-from curta_server.looking import LONG_DIGITS, operand
+from curta_server.looking import LONG_DIGITS, Looking, operand
+from curta_server.views import PassedOnView
 
 DURATIONS = (1000, 1000, 2000, 2000)
+
+
+class Leader(Looking):
+    """Somebody who leads with the stage's scheduler."""
+
+    leading = True
+
+    def __init__(self, stage: Stage) -> None:
+        self._term: Any = SimpleNamespace(scheduler=stage.scheduler)
+        self.roster = cast("Any", SimpleNamespace(guest=lambda _: None))
+
+    @property
+    def term(self) -> Any:
+        return self._term
+
+    def us(self, monotonic_s: float) -> int:
+        return int(monotonic_s * 1_000_000)
 
 
 def test_a_long_value_gets_its_other_sign_once_for_all_users_and_loses_it_with_the_last() -> None:
@@ -26,3 +49,23 @@ def test_a_long_value_gets_its_other_sign_once_for_all_users_and_loses_it_with_t
         assert it.negated
         it.commit(user)
     assert not it.negated
+
+
+def test_it_can_be_seen_what_became_of_a_lost_agents_tasks() -> None:
+    stage = Stage()
+    looking = Leader(stage)
+    stage.join("a", slots=2)
+    it = stage.submit("(1+2)*(3+4)")
+    stage.wait(10.4)
+
+    def fates() -> PassedOnView | None:
+        return next(agent.passed_on for agent in looking.agents() if agent.id == "a")
+
+    assert fates() == PassedOnView(total=2, waiting=2, running=0, done=0)
+    stage.join("b")
+    assert fates() == PassedOnView(total=2, waiting=1, running=1, done=0)
+    stage.answer(stage.only("b"))
+    assert fates() == PassedOnView(total=2, waiting=0, running=1, done=1)
+    stage.cancel(it)
+    assert fates() == PassedOnView(total=2, waiting=0, running=0, done=2)
+    assert next(agent.passed_on for agent in looking.agents() if agent.id == "b") is None

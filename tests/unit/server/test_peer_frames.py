@@ -8,24 +8,57 @@ from hypothesis import strategies as st
 
 from curta_server.peer_frames import (
     EXPRESSIONS_MAX,
+    AgentsFound,
+    AskAgents,
     AskProgress,
+    AskStats,
     AskTasks,
     Beat,
+    Changed,
     Finals,
+    FollowerFrame,
+    LeaderFrame,
     Malformed,
     ProgressFound,
+    StatsFound,
     TasksFound,
+    Watch,
     decode_from_follower,
     decode_from_leader,
     encode,
 )
-from curta_server.views import Progress, TaskState
+from curta_server.views import (
+    AgentsView,
+    AgentView,
+    BusyAgent,
+    PassedOnView,
+    Progress,
+    Recent,
+    RunView,
+    Second,
+    TaskState,
+)
 
 ID = "01926f3e-8d3c-7b1a-9c55-2f6f0b7f6a10"
 
 
-@pytest.mark.parametrize("frame", [AskProgress(1, [ID]), AskTasks(2, ID, [0, 7]), Beat()])
-def test_what_a_follower_says_is_what_the_leader_hears(frame: AskProgress | AskTasks | Beat) -> None:
+LOST = AgentView(ID, "box", 4, ("addition",), "lost", 5, 0.5, 0, PassedOnView(3, 1, 1, 1))
+RUN = RunView(f"{ID}.7", ID, "anna", "division", ("1/3", "2"), 5, 1000)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        AskProgress(1, [ID]),
+        AskTasks(2, ID, [0, 7]),
+        AskAgents(3, None, 1000),
+        AskAgents(4, ("box", ID), 1),
+        AskStats(5, 7, 1_700_000_000_000_000),
+        Watch(True),
+        Beat(),
+    ],
+)
+def test_what_a_follower_says_is_what_the_leader_hears(frame: FollowerFrame) -> None:
     assert decode_from_follower(encode(frame)) == frame
 
 
@@ -36,13 +69,16 @@ def test_what_a_follower_says_is_what_the_leader_hears(frame: AskProgress | AskT
         ProgressFound(1, {}),
         TasksFound(2, {7: TaskState("running", 1048577, ID, "rack", 5), 0: TaskState("ready")}),
         TasksFound(2, None),
+        AgentsFound(3, AgentsView([BusyAgent(LOST, [RUN])], True)),
+        StatsFound(4, Recent(7, [Second(5, 1.0, 2.0, 1, 1, 1, 4, 1, 1, None, 0.5, 3)])),
+        StatsFound(5, None),
+        Changed([("anna", ID), (None, "")]),
+        Changed(all=True),
         Finals([ID]),
         Beat(),
     ],
 )
-def test_what_the_leader_says_is_what_a_follower_hears(
-    frame: ProgressFound | TasksFound | Finals | Beat,
-) -> None:
+def test_what_the_leader_says_is_what_a_follower_hears(frame: LeaderFrame) -> None:
     assert decode_from_leader(encode(frame)) == frame
 
 
@@ -63,6 +99,9 @@ def test_what_another_release_means_is_ignored() -> None:
         '{"type": "progress", "n": 1}',
         '{"type": "tasks", "n": 1, "expression": "x", "tasks": [-1]}',
         '{"type": "tasks", "n": 1, "expression": "x", "tasks": ["1"]}',
+        '{"type": "agents", "n": 1, "after": null, "limit": 0}',
+        '{"type": "agents", "n": 1, "after": ["box"], "limit": 1}',
+        '{"type": "watch"}',
         json.dumps({"type": "progress", "n": 1, "expressions": ["x"] * (EXPRESSIONS_MAX + 1)}),
         json.dumps({"type": "progress", "n": 1, "expressions": ["x" * 37]}),
         "[" * 100_000,

@@ -19,6 +19,7 @@ from curta_server.core.scheduler import Scheduler
 from curta_server.dispatcher import Dispatcher, Term, rules
 from curta_server.endings import LARGE_DIGITS, Endings
 from curta_server.feed import Feed
+from curta_server.history import History
 from curta_server.journal import COMMIT_BYTES, Journal
 from curta_server.loader import FRESH_SLICE, Loader
 from curta_server.pull import PullAgents
@@ -99,7 +100,10 @@ async def leading(offload: Offload) -> AsyncIterator[Rig]:
     link = PullLink(1, guest, asyncio.Lock())
     async with asyncio.TaskGroup() as tasks:
         endings = Endings(journal, scheduler.executions, offload, tasks, dispatcher.now_us)
-        dispatcher._term = Term(EPOCH, scheduler, journal, loader(settings, dispatcher.post), endings)
+        history = History(scheduler, journal, dispatcher.us)
+        dispatcher._term = Term(
+            EPOCH, scheduler, journal, loader(settings, dispatcher.post), endings, history
+        )
         running = [tasks.create_task(dispatcher._take_turns()), tasks.create_task(journal.run())]
         dispatcher.join(link, [])
         async with asyncio.timeout(5):

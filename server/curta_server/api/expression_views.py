@@ -1,0 +1,82 @@
+"""Expressions as those may see them who ask: pages of the list, and single ones.
+
+The one place that reads them for people: for the routes of `expressions` and `plan_tasks`, and for the topics
+of `GET /live` (`expression_sources`). Knows neither requests nor rooms. An `owner` is a user's own name; None
+stands for those who see everybody's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from curta_server import store
+from curta_server.api import reading
+from curta_server.errors import Problem
+from curta_server.leading import Memory
+from curta_server.resources import CUT
+
+if TYPE_CHECKING:
+    from curta_server.api.services import Services
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A page of the list: newest first, of these statuses or of all, whose beginning contains `q`, older than
+    `before`."""
+
+    owner: str | None
+    statuses: Sequence[str]
+    q: str
+    before: UUID | None
+    limit: int
+
+    @classmethod
+    def of(
+        cls, owner: str | None, *, statuses: Sequence[str], q: str, cursor: bytes | None, limit: int
+    ) -> Window:
+        """Raises: Problem 422 for a `q` that cannot be, 400 for a cursor that is another list's."""
+        if len(q) > CUT or "\0" in q:
+            raise Problem("unprocessable", "`q` has at most 200 characters, and no NUL.")
+        if cursor is not None and len(cursor) != 16:
+            raise reading.invalid_cursor()
+        return cls(owner, statuses, q, None if cursor is None else UUID(bytes=cursor), limit)
+
+
+async def page(services: Services, window: Window) -> tuple[list[store.ExpressionRow], str | None]:
+    """The rows of the page, and the cursor of the next one."""
+    async with services.engine.connect() as connection:
+        rows = await store.list_expressions(
+            connection,
+            owner=window.owner,
+            statuses=window.statuses,
+            q=window.q,
+            before=window.before,
+            limit=window.limit + 1,
+        )
+    shown = rows[: window.limit]
+    return shown, reading.make_cursor(shown[-1].id.bytes) if len(rows) > window.limit else None
+
+
+async def row_of(
+    services: Services, id: UUID, owner: str | None, *, full: bool = False
+) -> store.ExpressionRow:
+    """The row of one expression. Raises: Problem 404."""
+    async with services.engine.connect() as connection:
+        row = await store.expression(connection, id, full=full)
+    if row is None or (owner is not None and row.owner != owner):
+        raise unknown()
+    return row
+
+
+async def memory_of(services: Services, rows: Sequence[store.ExpressionRow]) -> Memory:
+    """What the leader's memory says of those that are not final."""
+    still_open = [str(row.id) for row in rows if not row.is_final]
+    return await services.leading.memory(still_open) if still_open else Memory()
+
+
+def unknown() -> Problem:
+    """The same for what is not there and for what is somebody else's."""
+    return Problem("not_found", "There is no expression with this id.")
