@@ -35,8 +35,8 @@ class Services:
     """Everything a request may use.
 
     `engine` is the pool for REST; `leading` knows what the leader's memory says, whoever leads, and
-    `forwarding` reaches it; the boards know what it shows of agents and figures; `dispatcher` and `pull` are for what happens at the leader only; `checks` looks
-    at numbers too long for the event loop.
+    `forwarding` reaches it; the boards know what it shows of agents and figures; `dispatcher` and `pull` are
+    for what happens at the leader only; `checks` looks at numbers too long for the event loop.
     """
 
     settings: Settings
