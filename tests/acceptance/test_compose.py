@@ -245,13 +245,20 @@ def test_every_service_waits_for_what_it_needs_to_be_healthy() -> None:
 def test_images_are_multi_stage_not_root_and_checked(name: str) -> None:
     text = (ROOT / "docker" / f"{name}.Dockerfile").read_text(encoding="utf-8")
     lines = [line.split() for line in text.splitlines() if line and not line.startswith((" ", "#"))]
-    assert sum(line[0] == "FROM" for line in lines) == 2
-    assert ["USER", "curta"] in lines
-    assert any(line[0] == "HEALTHCHECK" for line in lines)
-    copied = {
-        source for line in lines if line[0] == "COPY" and "--from=build" not in line for source in line[1:-1]
+    stages = [at for at, line in enumerate(lines) if line[0] == "FROM"]
+    assert len(stages) > 1
+    final = lines[stages[-1] :]
+    copied = [line[1] for line in final if line[0] == "COPY"]
+    assert copied == ["--from=build"], "what the package is made of, and with, stays behind"
+    assert ["USER", "curta"] in final
+    assert any(line[0] == "HEALTHCHECK" for line in final)
+    sources = {
+        source
+        for line in lines
+        if line[0] == "COPY" and not line[1].startswith("--from=")
+        for source in line[1:-1]
     }
-    assert all((ROOT / source).exists() for source in copied)
+    assert all((ROOT / source).exists() for source in sources)
 
 
 def test_the_build_gets_what_the_package_is_made_of_and_nothing_else() -> None:
