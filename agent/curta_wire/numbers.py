@@ -26,7 +26,7 @@ EXPONENT_MAX: Final = 1000
 """The largest exponent of a literal, and with a minus the smallest."""
 
 # Narrower than the contract's pattern by "0/5", which is not reduced: so nothing below meets a zero fraction.
-_wire_form = re.compile(r"0|-?[1-9][0-9]*(?:/[1-9][0-9]*)?").fullmatch
+_wire_form = re.compile(r"0|-?[1-9][0-9]*(/[1-9][0-9]*)?").fullmatch
 _literal_form = re.compile(r"(?:([0-9]+)(?:\.([0-9]*))?|\.([0-9]+))(?:[eE]([+-]?)([0-9]+))?").fullmatch
 
 
@@ -80,9 +80,10 @@ def digits(text: str) -> int:
 
 def is_number(text: str) -> bool:
     """Whether `parse` would accept `text`. An integer costs one regular expression, a fraction also a gcd."""
-    if _wire_form(text) is None or (len(text) > DIGITS_MAX and digits(text) > DIGITS_MAX):
+    found = _wire_form(text)
+    if found is None or (len(text) > DIGITS_MAX and digits(text) > DIGITS_MAX):
         return False
-    if "/" not in text:
+    if found.lastindex is None:
         return True
     numerator, _, denominator = text.partition("/")
     return denominator != "1" and bool(gcd(mpz(numerator), mpz(denominator)) == 1)

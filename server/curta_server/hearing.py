@@ -117,13 +117,13 @@ def repeated(hear: Callable[[], None]) -> Iterator[None]:
 def plain(results: Sequence[Result], digits_max: int) -> Sequence[Answer] | None:
     """Results as the scheduler takes them, where all are numbers of moderate length; else None."""
     short = min(values.INLINE_DIGITS, digits_max)
-    if all(
-        (value := result.value) is not UNSET and len(value) <= short and numbers.is_number(value)
-        for result in results
-    ):
-        # A result with a value has the shape of an Answer, and an `error` that is not true.
-        return cast("Sequence[Answer]", results)
-    return None
+    is_number = numbers.is_number
+    for result in results:
+        value = result.value
+        if value is UNSET or len(value) > short or not is_number(value):
+            return None
+    # A result with a value has the shape of an Answer, and an `error` that is not true.
+    return cast("Sequence[Answer]", results)
 
 
 async def judged(results: Sequence[Result], digits_max: int, checks: Offload) -> Sequence[Answer]:

@@ -211,15 +211,17 @@ class Journal:
         self._stored(runs, ended)
 
     def _columns(self, runs: Sequence[Run]) -> store.JournalColumns:
-        clock = self._clock
+        # Those of one turn share their times.
+        moments = {run.started_s for run in runs} | {run.finished_s for run in runs}
+        us = {moment: self._clock(moment) for moment in moments}
         return store.JournalColumns(
             [run.execution.id for run in runs],
             [run.task for run in runs],
             [run.value for run in runs],
             [run.agent.id for run in runs],
             [run.attempt for run in runs],
-            [clock(run.started_s) for run in runs],
-            [clock(run.finished_s) for run in runs],
+            [us[run.started_s] for run in runs],
+            [us[run.finished_s] for run in runs],
         )
 
     async def _commit(

@@ -51,6 +51,7 @@ class Outbox:
         self._ack_delay_s = ack_delay_s
         self._notices: deque[ServerFrame] = deque()
         self._tasks: deque[Assignment] = deque()
+        self._task_bytes = 0
         self._push_sizes: deque[int] = deque()
         self._acks: list[Attempt] = []
         self._acks_due = False
@@ -68,6 +69,7 @@ class Outbox:
 
     def push(self, assignments: Sequence[Assignment]) -> None:
         self._tasks.extend(assignments)
+        self._task_bytes += sum([_weight(assignment) for assignment in assignments])
         self._push_sizes.append(len(assignments))
         self._wake.set()
 
@@ -91,6 +93,7 @@ class Outbox:
                 left = [task for task in push if (task.task, task.attempt) not in found]
                 self._tasks.extend(left)
                 self._push_sizes.append(len(left))
+            self._task_bytes = sum(map(_weight, self._tasks))
             self._note_written(0)
         return found
 
@@ -183,14 +186,17 @@ class Outbox:
     def _next_tasks(self) -> Tasks:
         """The next frame of tasks, at most `frame_bytes` or one task; a push that ends in it is noted."""
         self._frames += 1
-        tasks, room = self._tasks, self._frame_bytes
-        batch: list[Assignment] = []
-        while tasks:
-            left, right = tasks[0].operands
-            room -= len(left) + len(right) + TASK_BYTES
-            if batch and room < 0:
-                break
-            batch.append(tasks.popleft())
+        tasks = self._tasks
+        if self._task_bytes <= self._frame_bytes:
+            batch = list(tasks)
+            tasks.clear()
+            self._task_bytes = 0
+        else:
+            batch = [tasks.popleft()]
+            room = self._frame_bytes - _weight(batch[0])
+            while tasks and (room := room - _weight(tasks[0])) >= 0:
+                batch.append(tasks.popleft())
+            self._task_bytes -= sum(map(_weight, batch))
         self._note_written(len(batch))
         return Tasks(self._frames, batch)
 
@@ -203,3 +209,9 @@ class Outbox:
             self._pushes_written.append(self._frames)
         if tasks:
             sizes[0] -= tasks
+
+
+def _weight(assignment: Assignment) -> int:
+    """About how many bytes the task takes in a frame."""
+    left, right = assignment.operands
+    return len(left) + len(right) + TASK_BYTES

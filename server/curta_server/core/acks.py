@@ -4,7 +4,7 @@ Owned by the scheduler. A result that is not wanted is not acknowledged before w
 an agent that may forget it must not be the only one who knew it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from curta_server.core.crew import Run
 from curta_server.core.events import Commands
@@ -45,17 +45,22 @@ class Acks:
         """When the expression's end is durable."""
         self._with_end.setdefault(execution.id, []).append((agent, named))
 
-    def stored(self, run: Run) -> None:
-        """The row is durable, or needed no more."""
-        self.now(run.agent.id, (run.name, run.attempt))
-        if self._with_row:
-            for agent, named in self._with_row.pop(run, ()):
-                self.now(agent, named)
+    def stored(self, runs: Iterable[Run]) -> None:
+        """The rows are durable, or needed no more."""
+        acks = self.commands.acks
+        for run in runs:
+            agent = run.agent.id
+            owed = acks.get(agent)
+            if owed is None:
+                owed = acks[agent] = []
+            owed.append((run.name, run.attempt))
+            if self._with_row:
+                for other, named in self._with_row.pop(run, ()):
+                    self.now(other, named)
 
     def dropped(self, execution: Execution) -> None:
         """The expression is final and durable, and so is the end of its open tasks."""
-        for run in execution.uncommitted.values():
-            self.stored(run)
+        self.stored(execution.uncommitted.values())
         execution.uncommitted.clear()
         for agent, named in self._with_end.pop(execution.id, ()):
             self.now(agent, named)

@@ -7,7 +7,7 @@ order.
 """
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from curta_server.core.crew import Agent
 from curta_server.core.execution import OPERATION_COUNT, READY, Execution
@@ -42,11 +42,12 @@ class Allocation:
 
     # --- what is ready, who is free ---------------------------------------------------------------
 
-    def offer(self, execution: Execution, task: int) -> None:
-        """The task is ready."""
-        operation = execution.queue(task)
-        if not execution.is_gated:
-            self._show(execution, operation)
+    def offer(self, execution: Execution, tasks: Iterable[int]) -> None:
+        """The tasks are ready. An execution is shown while it has any that are not gated: those that come to
+        others change nothing."""
+        for operation in execution.queue(tasks):
+            if not execution.is_gated:
+                self._show(execution, operation)
 
     def show(self, execution: Execution) -> None:
         """Take the execution's place anew: it holds less than before, or its gate opened."""
@@ -87,7 +88,7 @@ class Allocation:
         for _ in range(min(len(self._parked), RETRY_BUDGET)):
             execution, task = self._parked.popleft()
             if not execution.ended and (execution.state[task] == READY or task in execution.seconds):
-                self.offer(execution, task)
+                self.offer(execution, (task,))
 
     def offered(self) -> int:
         """The operations (a bit each) for which a slot is free."""
@@ -112,7 +113,7 @@ class Allocation:
 
     def assign(
         self,
-        hand_out: Callable[[Execution, int, Agent], None],
+        hand_out: Callable[[Execution, Sequence[int], Agent], None],
         is_worth_waiting: Callable[[Mapping[str, float], int], bool],
     ) -> bool:
         """Hand out ready tasks until no suitable slot is free, or ASSIGN_BUDGET is spent: whether it was.
@@ -135,16 +136,12 @@ class Allocation:
         execution: Execution,
         offered: int,
         quantum: int,
-        hand_out: Callable[[Execution, int, Agent], None],
+        hand_out: Callable[[Execution, Sequence[int], Agent], None],
         is_worth_waiting: Callable[[Mapping[str, float], int], bool],
     ) -> int:
         """Up to `quantum` tasks of one execution, as long as the same operations are offered; what is left of
         it."""
-        user = execution.user
         operations = [operation for operation in range(OPERATION_COUNT) if offered >> operation & 1]
-        agent: Agent | None = None
-        turns = 0
-        """So many tasks the agent may take in a row before another one holds less."""
         while quantum > 0:
             task, of = -1, -1
             for operation in tuple(operations):
@@ -156,31 +153,27 @@ class Allocation:
                     task, of = first, operation
             if task < 0:
                 return quantum
-            if turns <= 0 or agent is None or not agent.operations >> of & 1 or task in execution.avoided:
-                agent = self._agent_for(execution, task, of, is_worth_waiting)
-                turns = self._turns(agent, len(execution.ready[of]))
-            execution.take(of)
+            agent = self._agent_for(execution, task, of, is_worth_waiting)
             if agent is None:
-                self._parked.append((execution, task))
+                self._parked.append((execution, execution.take(of)))
                 continue
-            hand_out(execution, task, agent)
-            execution.held += 1
-            user.held += 1
-            quantum -= 1
-            turns -= 1
+            turns = min(quantum, self._turns(agent, len(execution.ready[of])))
+            if task in execution.avoided:
+                tasks = [execution.take(of)]
+            else:
+                tasks = execution.take_run(operations, agent.operations, turns)
+            hand_out(execution, tasks, agent)
+            quantum -= len(tasks)
             if agent.free <= 0:
-                turns = 0
                 idle = self._idle[agent.operations]
                 idle.discard(agent)
                 if idle.first() is None:
                     return quantum
         return quantum
 
-    def _turns(self, agent: Agent | None, ready: int) -> int:
+    def _turns(self, agent: Agent, ready: int) -> int:
         """How many tasks the agent may take in a row: its even share of what is ready, or until another one
         holds less. Where more is ready than slots are free, all are filled whatever the order."""
-        if agent is None:
-            return 1
         share = ready // sum(len(idle) for idle in self._idle.values())
         if len(self._idle) == 1:
             other = self._idle[agent.operations].runner_up()

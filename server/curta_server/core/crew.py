@@ -102,7 +102,7 @@ class Agent:
     def remove(self, run: Run) -> None:
         if self.runs.get(run.name) is run:
             del self.runs[run.name]
-            self._give_slot_back()
+            self.give_back(1)
 
     def pass_on(self, run: Run) -> None:
         """Others are to compute the task: the agent was not heard for too long."""
@@ -120,7 +120,7 @@ class Agent:
     def forget_undecided(self, task: str) -> int | None:
         attempt = self.undecided.pop(task, None)
         if attempt is not None:
-            self._give_slot_back()
+            self.give_back(1)
             expression = _expression(task)
             agents = self._claims[expression]
             del agents[self][task]
@@ -130,11 +130,12 @@ class Agent:
                     del self._claims[expression]
         return attempt
 
-    def _give_slot_back(self) -> None:
-        self.held -= 1
+    def give_back(self, slots: int) -> None:
+        """So many slots hold nothing any more."""
+        self.held -= slots
         if self.pulls:
             # Its slots are what it holds and what it asks for: a result is no request for another task.
-            self.slots -= 1
+            self.slots -= slots
 
 
 def _expression(task: str) -> str:

@@ -8,6 +8,7 @@ in slices.
 import sys
 from collections.abc import Iterable, Sequence
 from heapq import heappop, heappush
+from itertools import compress
 from typing import TYPE_CHECKING
 
 from curta_server.core.plan import Plan
@@ -109,11 +110,15 @@ class Execution:
                 at = pending.find(0, at)
                 if at < 0:
                     break
-                if state[at] == WAITING:
-                    state[at] = READY
-                    found.append(at)
-                at += 1
-                budget -= 1
+                # Leaves stand together: one look at a whole window costs less than a search for each.
+                window = pending[at : at + budget].translate(_IS_ZERO)
+                leaves = compress(range(at, at + len(window)), window)
+                some = [task for task in leaves if state[task] == WAITING]
+                for task in some:
+                    state[task] = READY
+                found += some
+                at += len(window)
+                budget -= max(len(some), len(window) // 16)
             self._leaves_from = at
             return found, at >= 0
         while self._stack and budget > 0:
@@ -137,11 +142,16 @@ class Execution:
 
     # --- the life of a task -----------------------------------------------------------------------
 
-    def queue(self, task: int) -> int:
-        """Put a ready task into its operation's heap; gives the operation."""
-        operation = self.plan.operations[task]
-        heappush(self.ready[operation], task)
-        return operation
+    def queue(self, tasks: Iterable[int]) -> set[int]:
+        """Put ready tasks into their operations' heaps; gives the operations whose heaps were empty."""
+        ready, operations = self.ready, self.plan.operations
+        awakened: set[int] = set()
+        for task in tasks:
+            heap = ready[operations[task]]
+            if not heap:
+                awakened.add(operations[task])
+            heappush(heap, task)
+        return awakened
 
     def first_ready(self, operation: int) -> int | None:
         """The ready task with the longest remaining path, which is the smallest number; None where there is
@@ -158,6 +168,25 @@ class Execution:
         """Remove what `first_ready` gave."""
         return heappop(self.ready[operation])
 
+    def take_run(self, operations: Sequence[int], offered: int, count: int) -> list[int]:
+        """Remove up to `count` ready tasks, the longest remaining path first, of what `first_ready` says of
+        these operations. It ends before a task whose operation is not among the `offered` (a bit each), or
+        that is to avoid an agent."""
+        ready, state, seconds, avoided = self.ready, self.state, self.seconds, self.avoided
+        heaps = [ready[operation] for operation in operations if ready[operation]]
+        taken: list[int] = []
+        while heaps and len(taken) < count:
+            heap = heaps[0] if len(heaps) == 1 else min(heaps)  # by their first tasks, which all differ
+            task = heap[0]
+            if state[task] == READY or task in seconds:
+                if task in avoided or not offered >> self.plan.operations[task] & 1:
+                    break
+                taken.append(task)
+            heappop(heap)
+            if not heap:
+                heaps.remove(heap)
+        return taken
+
     def settle(self, task: int, value: str | None) -> list[int]:
         """The task's value arrived (None: division by zero): the dependents that are ready by it.
 
@@ -172,8 +201,9 @@ class Execution:
             return released
         self.values[task] = value
         self.values_bytes += len(value)
-        pending = self.pending
-        for user in self._users(task):
+        pending, users, users_at = self.pending, self.plan.users, self.plan.users_at
+        for at in range(users_at[task], users_at[task + 1]):
+            user = users[at]
             if state[user] == WAITING:
                 pending[user] -= 1
                 if not pending[user]:
@@ -191,26 +221,22 @@ class Execution:
         plan = self.plan
         self.committed += 1
         self._remaining[plan.operations[task]] -= 1
-        reference = plan.left[task]
-        if reference >= 0:
-            self._count_use(reference >> 1)
-        reference = plan.right[task]
-        if reference >= 0:
-            self._count_use(reference >> 1)
-
-    def _count_use(self, operand: int) -> None:
-        """One use of a value is durable; after the last one it is freed. Most values have a single use."""
-        users_at = self.plan.users_at
-        uses = users_at[operand + 1] - users_at[operand]
-        if uses > 1:
-            uses = self._uses.get(operand, uses)
+        users_at = plan.users_at
+        for reference in (plan.left[task], plan.right[task]):
+            if reference < 0:
+                continue
+            # One use of a value is durable; after the last one it is freed. Most have a single use.
+            operand = reference >> 1
+            uses = users_at[operand + 1] - users_at[operand]
             if uses > 1:
-                self._uses[operand] = uses - 1
-                return
-            del self._uses[operand]
-        self.values[operand] = None
-        if self.negated:
-            self.negated.pop(operand, None)
+                uses = self._uses.get(operand, uses)
+                if uses > 1:
+                    self._uses[operand] = uses - 1
+                    continue
+                del self._uses[operand]
+            self.values[operand] = None
+            if self.negated:
+                self.negated.pop(operand, None)
 
     def reopen(self, task: int, budget: int) -> tuple[list[int], bool]:
         """Nobody computes the task any more: what is ready by that (itself, or operands not needed until
@@ -287,3 +313,4 @@ def _task_operands(plan: Plan) -> bytearray:
 
 
 _IS_TASK = bytes(byte < 128 for byte in range(256))
+_IS_ZERO = bytes(byte == 0 for byte in range(256))

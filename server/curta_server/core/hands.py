@@ -5,7 +5,7 @@ A part of the scheduler with a file of its own. A task has at most two attempts 
 `execution.former`, for their agent may come back with them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from curta_server.core.acks import Acks
@@ -34,23 +34,34 @@ class Hands:
 
     # --- handed out -------------------------------------------------------------------------------
 
-    def hand_out(self, execution: Execution, task: int, agent: Agent) -> None:
-        """A ready task goes to the agent with the next push."""
+    def hand_out(self, execution: Execution, tasks: Sequence[int], agent: Agent) -> None:
+        """Ready tasks go to the agent with the next push."""
         scheduler = self._scheduler
-        attempt = execution.next_attempt(task, self._epoch)
         pushes = scheduler.commands.pushes.get(agent.id)
         if pushes is None:
             pushes = scheduler.commands.pushes[agent.id] = []
             agent.pushes += 1
             agent.unseen.append((agent.pushes, scheduler.crew.lease_time))
-        duration_ms = scheduler.durations_ms[execution.plan.operations[task]]
-        run = Run(
-            execution, task, execution.name(task), attempt, agent, agent.pushes, duration_ms, scheduler.now
-        )
+        push, now, durations_ms = agent.pushes, scheduler.now, scheduler.durations_ms
+        operations, state, runs = execution.plan.operations, execution.state, execution.runs
+        attempts, first = execution.attempts, self._epoch << 20 | 1
+        for task in tasks:
+            name = f"{execution.id}.{task}"
+            attempt = execution.next_attempt(task, self._epoch) if task in attempts else first
+            run = Run(execution, task, name, attempt, agent, push, durations_ms[operations[task]], now)
+            if execution.started and task not in runs and name not in agent.runs:
+                # Nearly always: what `_put` comes to then.
+                state[task] = RUNNING
+                runs[task] = agent.runs[name] = run
+                agent.held += 1
+            else:
+                self._put(run)
+            pushes.append(run)
         if agent.pulls:
-            run.leased_s = scheduler.crew.lease_time
-        self._put(run)
-        pushes.append(run)
+            for run in pushes:
+                run.leased_s = scheduler.crew.lease_time
+        execution.held += len(tasks)
+        execution.user.held += len(tasks)
 
     def _put(self, run: Run) -> None:
         """The agent computes the attempt from now on, beside another one if there is one."""
@@ -81,7 +92,7 @@ class Hands:
         execution.count_attempt(task, run.attempt, self._epoch)
         execution.seconds.add(task)
         self.avoid(run)
-        self._allocation.offer(execution, task)
+        self._allocation.offer(execution, (task,))
 
     def avoid(self, run: Run) -> None:
         """The task goes to another agent, if one can take it now or soon."""
@@ -89,8 +100,7 @@ class Hands:
         avoided[run.agent.id] = self._scheduler.now + self._scheduler.rules.avoid_s
 
     def _offer(self, execution: Execution, tasks: Iterable[int], is_more: bool) -> None:
-        for task in tasks:
-            self._allocation.offer(execution, task)
+        self._allocation.offer(execution, tasks)
         if is_more:
             self._scheduler.go_on(execution)
 
@@ -202,15 +212,15 @@ class Hands:
         execution.held -= 1
         execution.user.held -= 1
         self._scheduler.touched[execution] = None
-        if execution.runs.get(task) is run:
-            twin = execution.twins.pop(task, None) if execution.twins else None
-            if twin is None:
-                del execution.runs[task]
-                execution.seconds.discard(task)
-            else:
-                execution.runs[task] = twin
-        elif execution.twins.get(task) is run:
-            del execution.twins[task]
+        runs, twins = execution.runs, execution.twins
+        if runs.get(task) is not run:
+            if twins.get(task) is run:
+                del twins[task]
+        elif task in twins:
+            runs[task] = twins.pop(task)
+        else:
+            del runs[task]
+            execution.seconds.discard(task)
 
     def give_up(self, run: Run) -> None:
         """Nobody wants the attempt: the agent is told, and its slot is taken until it answers."""

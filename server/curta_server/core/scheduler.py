@@ -211,8 +211,7 @@ class Scheduler:
         if execution.ended or execution.id not in self.executions:
             return 1
         ready, more = execution.advance(budget)
-        for task in ready:
-            self._allocation.offer(execution, task)
+        self._allocation.offer(execution, ready)
         if more:
             self._advancing.append(execution)
             return budget
@@ -273,14 +272,16 @@ class Scheduler:
         agent = self.crew.speaking(event.agent, event.session)
         if agent is None:
             return
-        runs = agent.runs
+        runs, answered = agent.runs, 0
         for answer in event.answers:
             run = runs.get(answer.task)
             if run is not None and run.attempt == answer.attempt:
-                agent.remove(run)
+                del runs[answer.task]
+                answered += 1
                 self._conclude(run, answer)
             else:
                 self._late_answer(agent, answer)
+        agent.give_back(answered)
         self._allocation.place(agent)
 
     def _late_answer(self, agent: Agent, answer: Answer) -> None:
@@ -352,12 +353,11 @@ class Scheduler:
             execution.started, execution.started_s = True, self.now
             self.commands.started.append(execution)
         execution.uncommitted[task] = run
-        if execution.runs or execution.twins:
-            for other in (execution.runs.get(task), execution.twins.get(task)):
-                if other is not None:
-                    self.hands.give_up(other)
+        while (other := execution.runs.get(task)) is not None:
+            self.hands.give_up(other)  # and the one beside it takes its place
         self.commands.journal.append(run)
-        for released in execution.settle(task, run.value):
+        released = execution.settle(task, run.value)
+        if released:
             self._allocation.offer(execution, released)
         if run.value is None:
             self.fail(execution, Error("division_by_zero", f"{describe(run)} divides by zero", run.name))
@@ -386,11 +386,13 @@ class Scheduler:
     # --- durable ----------------------------------------------------------------------------------
 
     def _stored(self, event: Stored) -> None:
+        stored: list[Run] = []
         for run in event.runs:
             execution = run.execution
             execution.commit(run.task)
             if execution.uncommitted.pop(run.task, None) is not None:
-                self.acks.stored(run)
+                stored.append(run)
+        self.acks.stored(stored)
         for expression in event.ended:
             if expression in self.executions:
                 self.drop(self.executions[expression])

@@ -134,7 +134,7 @@ def test_the_most_urgent_ready_task_comes_first() -> None:
     it = execution("(1+2)+(3+4)+((5+6)+(7+8)+(9+10))")
     ready, _ = it.advance(100)
     for task in reversed(ready):
-        it.queue(task)
+        it.queue([task])
     order = []
     while (first := it.first_ready(0)) is not None:
         order.append(it.take(0))
