@@ -238,15 +238,16 @@ class Journal:
         self, columns: store.JournalColumns, finals: Sequence[store.Final], started: dict[str, int]
     ) -> list[str]:
         backoff_s = 0.05
+        again = False
         while True:
             try:
                 if not finals and not started:
                     async with self._single.connect() as connection:
-                        await store.append_journal(connection, self._epoch, columns)
+                        await store.append_journal(connection, self._epoch, columns, again=again)
                     return []
                 async with self._engine.begin() as connection:
                     if columns.tasks:
-                        await store.append_journal(connection, self._epoch, columns)
+                        await store.append_journal(connection, self._epoch, columns, again=again)
                     if started:
                         ids = [UUID(expression) for expression in sorted(started)]
                         times = [started[str(id)] for id in ids]
@@ -264,8 +265,12 @@ class Journal:
                     metrics.finished_expressions.labels(status).inc()
                 return [str(id) for id in ended]
             except Exception as error:
+                if not again and store.is_duplicate(error):
+                    again = True  # a row of an earlier try, though nobody knew of one
+                    continue
                 if not store.is_outage(error):
                     raise
+                again = True
                 log.warning("the journal waits for the database", error=repr(error), rows=len(columns))
                 await asyncio.sleep(random.uniform(0, backoff_s))
                 backoff_s = min(BACKOFF_MAX_S, backoff_s * 2)

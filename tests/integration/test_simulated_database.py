@@ -21,6 +21,7 @@ from tests.simulation.driver import Wire, connect
 from tests.simulation.engines import Engine
 from tests.simulation.loops import Loop, World
 from tests.simulation.statements import catalogue
+from tests.support.drafts import rows
 
 OPERATIONS = {"addition": 1000, "subtraction": 1000, "multiplication": 2000, "division": 2000}
 DURATIONS = (1000, 1000, 2000, 2000)
@@ -109,7 +110,7 @@ def term_call(random: Random, epoch: int, ids: list[UUID], agents: list[str]) ->
                 [id for id, _ in rows], [task for _, task in rows], values, [agents[0]] * count,
                 [epoch << 20 | 1] * count, [0] * count, [FUTURE_US] * count,
             )  # fmt: skip
-            return "append", lambda c: store.append_journal(c, epoch, columns)
+            return "append", lambda c: store.append_journal(c, epoch, columns, again=True)
         case 10:
             return "hold", lambda c: store.hold_term(c, epoch)
         case 11:
@@ -246,6 +247,28 @@ def test_calls_one_after_the_other_give_the_same_answers(database_url: str, seed
     for ours, theirs in zip(simulated, real, strict=True):
         assert ours == theirs
     assert len({name for name, *_ in real}) > 8
+
+
+def test_a_row_that_is_there_already_is_an_error_unless_it_may_be(database_url: str) -> None:
+    async def script(engine: Any, connect: Any) -> list[Any]:
+        connection = await connect()
+        await begin_term(connection)
+        seen: list[Any] = []
+        for tasks, again in ((range(3), False), (range(2, 5), False), (range(2, 5), True)):
+            try:
+                async with engine.begin() as transaction:
+                    await store.append_journal(transaction, 1, rows(ID, tasks), again=again)
+                seen.append("stored")
+            except Exception as error:
+                seen.append((store.is_duplicate(error), store.is_outage(error)))
+            async with engine.connect() as transaction:
+                seen.append(await journal(transaction, ID, 10))
+        await connection.close()
+        return seen
+
+    seen = Simulated().run(script)
+    assert seen == on_postgres(database_url, script)
+    assert seen[::2] == ["stored", (True, False), "stored"]
 
 
 @pytest.mark.parametrize("seed", range(16))

@@ -5,6 +5,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from curta_server import store
@@ -44,7 +45,7 @@ async def test_the_journal_keeps_the_first_row_of_a_task_to_the_microsecond(engi
     id = uuid4()
     async with engine.begin() as connection:
         await store.append_journal(connection, 3, rows(id, range(5)))
-        await store.append_journal(connection, 3, rows(id, range(3, 8), value=None))
+        await store.append_journal(connection, 3, rows(id, range(3, 8), value=None), again=True)
         found = await store.journal_rows(connection, id, [0, 4, 7, 99])
     assert [(row.task, row.value, str(row.agent_id), row.agent_name) for row in found] == [
         (0, "7", AGENT, None),
@@ -52,6 +53,21 @@ async def test_the_journal_keeps_the_first_row_of_a_task_to_the_microsecond(engi
         (7, None, AGENT, None),
     ]
     assert found[0].started_at.microsecond == 123_456 and found[0].finished_at.microsecond == 654_321
+
+
+async def test_a_row_that_nobody_expects_is_an_error_that_says_so_and_stores_nothing(
+    engine: AsyncEngine,
+) -> None:
+    await begin_term(engine, 3)
+    id = uuid4()
+    async with engine.begin() as connection:
+        await store.append_journal(connection, 3, rows(id, range(5)))
+    with pytest.raises(IntegrityError) as error:
+        async with engine.begin() as connection:
+            await store.append_journal(connection, 3, rows(id, range(4, 8)))
+    assert store.is_duplicate(error.value) and not store.is_outage(error.value)
+    async with engine.begin() as connection:
+        assert [row.task for row in await store.journal_rows(connection, id, range(8))] == list(range(5))
 
 
 async def test_the_journal_is_read_back_in_chunks_and_in_order(engine: AsyncEngine) -> None:

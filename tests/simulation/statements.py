@@ -58,7 +58,7 @@ def catalogue() -> dict[Any, Handler]:
                 "_FINAL": does.final,
             },
         ),
-        (journal, {"_APPEND": does.append, "_CHUNK": does.chunk}),
+        (journal, {"_APPEND": does.append, "_APPEND_AGAIN": does.append_again, "_CHUNK": does.chunk}),
         (
             expressions,
             {

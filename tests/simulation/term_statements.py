@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
+import asyncpg
+
 from tests.simulation.database import LEADERSHIP, UPDATE, Expression, JournalEntry, Transaction
 
 Waiting = namedtuple("Waiting", "id owner tasks")
@@ -270,6 +272,14 @@ def final(transaction: Transaction, given: Any) -> list[Any]:
 
 
 def append(transaction: Transaction, given: Any) -> list[Any]:
+    return _append(transaction, given, again=False)
+
+
+def append_again(transaction: Transaction, given: Any) -> list[Any]:
+    return _append(transaction, given, again=True)
+
+
+def _append(transaction: Transaction, given: Any, *, again: bool) -> list[Any]:
     if not transaction.leads(given["epoch"]):
         return [(0,)]
     columns = [
@@ -289,8 +299,10 @@ def append(transaction: Transaction, given: Any) -> list[Any]:
             transaction.lock(("journal", (row.expression, row.task)))
     for row in rows:
         key = (row.expression, row.task)
-        if transaction.get("journal", key) is None:  # ON CONFLICT DO NOTHING
+        if transaction.get("journal", key) is None:
             transaction.insert("journal", key, row)
+        elif not again:  # otherwise ON CONFLICT DO NOTHING
+            raise asyncpg.UniqueViolationError("duplicate key value violates unique constraint")
     return [(1,)]
 
 

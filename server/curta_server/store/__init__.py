@@ -24,6 +24,7 @@ from curta_server.store.engine import (
     create_engine,
     dsn,
     is_busy,
+    is_duplicate,
     is_outage,
     outage_sentence,
 )
@@ -147,6 +148,7 @@ __all__ = [
     "hold_term",
     "insert_expressions",
     "is_busy",
+    "is_duplicate",
     "is_outage",
     "journal_of",
     "journal_rows",

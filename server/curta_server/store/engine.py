@@ -214,6 +214,11 @@ def is_busy(error: BaseException | None) -> bool:
     return error is not None and any(_sqlstate(cause) == "55P03" for cause in _causes(error))
 
 
+def is_duplicate(error: BaseException) -> bool:
+    """Whether a row with the same key is there already."""
+    return any(_sqlstate(cause) == "23505" for cause in _causes(error))
+
+
 def outage_sentence(error: BaseException) -> str:
     """What people are told of an outage; the log has the error itself."""
     for cause in _causes(error):
