@@ -23,6 +23,7 @@ from curta_server.dispatcher import Dispatcher
 from curta_server.feed import Feed
 from curta_server.intake import Intake
 from curta_server.leadership import Leadership
+from curta_server.link import Link
 from curta_server.listening import HttpServer, configuration
 from curta_server.notices import Notices
 from curta_server.peers import Peers, peer_url, trust
@@ -238,12 +239,12 @@ async def _watch_revocations(dispatcher: Dispatcher, credentials: Credentials) -
     """End the sessions of tokens that are no longer valid, within a second."""
     while True:
         await asyncio.sleep(CACHE_S)
-        by_token: dict[UUID, list[str]] = {}
+        by_token: dict[UUID, list[Link]] = {}
         for link in dispatcher.sessions():
-            by_token.setdefault(UUID(link.guest.token_id), []).append(link.guest.id)
+            by_token.setdefault(UUID(link.guest.token_id), []).append(link)
         for token in await credentials.revoked(by_token.keys()):
-            for agent in by_token[token]:
-                dispatcher.revoke(agent)
+            for link in by_token[token]:
+                dispatcher.revoke(link)
 
 
 async def _bootstrap(settings: Settings, credentials: Credentials) -> None:

@@ -276,6 +276,9 @@ class Dispatcher(Looking):
         if not await self._written(self.roster.remove(agent)):
             return False
         self.post(Removed(agent))
+        for link in self.sessions():
+            if link.guest.id == agent:
+                self._dismiss(link, 4003, "removed by an admin")
         return True
 
     async def _written(self, change: Awaitable[bool]) -> bool:
@@ -286,10 +289,19 @@ class Dispatcher(Looking):
         except NotLeading:
             raise unavailable("the leader changed just now; try again") from None
 
-    def revoke(self, agent: str) -> None:
-        """The agent's token is no longer valid."""
-        self.roster.left(agent)
-        self.post(Removed(agent, 4001, "the token was revoked"))
+    def revoke(self, link: Link) -> None:
+        """The token that let the session in is no longer valid."""
+        code, reason = 4001, "the token was revoked"
+        if self.current(link.guest.id) is link:
+            self.roster.left(link.guest.id)
+            self.post(Removed(link.guest.id, code, reason))
+        self._dismiss(link, code, reason)
+
+    def _dismiss(self, link: Link, code: int, reason: str) -> None:
+        """End the session now, also one that the scheduler does not know any more, because it said `bye`."""
+        link.outbox.close(code, reason)
+        if link.guest.pulls:
+            self.leave(link)  # no connection will end for it
 
     # --- new expressions --------------------------------------------------------------------------
 
@@ -364,7 +376,7 @@ class Dispatcher(Looking):
                 links[agent].outbox.push([self.assignment(run) for run in runs])
         for agent, stored in commands.acks.items():
             if agent in links:
-                links[agent].outbox.ack(stored, at_once=not stored)
+                links[agent].outbox.ack(stored, answers=commands.beats.get(agent, 0))
         for execution in commands.started:
             assert execution.started_s is not None
             self._term.journal.note_started(execution.id, self.us(execution.started_s))

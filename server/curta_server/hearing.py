@@ -33,6 +33,8 @@ RESULTS_PER_EVENT: Final = 1_000
 """Longer frames become several events, so that a turn of the dispatcher may end between them."""
 HEARD_EVERY_S: Final = 0.25
 """So often it is said of an agent whose values are being looked at that it is not silent."""
+BYE_S: Final = 6.0
+"""Who said bye waits up to 5 s for its last ack, and closes; after a little more we do."""
 
 
 async def read(
@@ -77,6 +79,7 @@ async def read(
                 dispatcher.post(Beaten(agent, number, await named(held), session.outbox.seen(seen)))
             case Bye():
                 dispatcher.say_bye(session)
+                session.outbox.close_after(BYE_S, 1000, "it said bye")
             case Hello():
                 session.outbox.close(1008, "a second hello")
                 return

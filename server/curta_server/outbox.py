@@ -21,7 +21,7 @@ ACKS_RIDE: Final = 256
 """So many acks go with the next tasks. Fewer wait out their delay: else they would double the frames."""
 
 NOTICES_MAX: Final = 1_000
-"""Welcome, cancel, drain and heartbeat answers that may wait; a reader this slow is gone."""
+"""Welcome, cancel and drain that may wait; a reader this slow is gone. (Answers to beats are a number.)"""
 
 ACKS_MAX: Final = 400_000
 """Acks that may wait: more than any agent holds. Who has this many coming talks and does not listen."""
@@ -55,7 +55,10 @@ class Outbox:
         self._push_sizes: deque[int] = deque()
         self._acks: list[Attempt] = []
         self._acks_due = False
+        self._answers = 0
+        """Beats that wait for their answer."""
         self._ack_timer: asyncio.TimerHandle | None = None
+        self._end_timer: asyncio.TimerHandle | None = None
         self._wake = asyncio.Event()
         self._closing: SessionEnded | None = None
         self._patience: asyncio.Timeout | None = None
@@ -100,13 +103,15 @@ class Outbox:
     def drain(self) -> None:
         self._notice(Drain())
 
-    def ack(self, attempts: Sequence[tuple[str, int]], *, at_once: bool = False) -> None:
-        """Follows within the delay, or with the next tasks when many wait; at once to answer a beat."""
+    def ack(self, attempts: Sequence[tuple[str, int]], *, answers: int = 0) -> None:
+        """Follows within the delay, or with the next tasks when many wait; at once where it answers so many
+        beats, each of which gets a frame."""
         self._acks.extend([Attempt(*one) for one in attempts])
         if len(self._acks) > ACKS_MAX:
             self._acks.clear()
             self.close(1013, "too many unread frames")
-        if at_once:
+        if answers:
+            self._answers += answers
             self._ack_now()
         elif self._ack_timer is None and not self._acks_due:
             self._ack_timer = asyncio.get_running_loop().call_later(self._ack_delay_s, self._ack_now)
@@ -118,6 +123,11 @@ class Outbox:
             if self._patience is not None:
                 self._patience.reschedule(asyncio.get_running_loop().time() + CLOSE_S)
         self._wake.set()
+
+    def close_after(self, delay_s: float, code: int, reason: str) -> None:
+        """End the session then, if it has not ended before; the first word counts."""
+        if self._end_timer is None:
+            self._end_timer = asyncio.get_running_loop().call_later(delay_s, self.close, code, reason)
 
     def flush(self) -> None:
         """Let waiting acks go now."""
@@ -162,8 +172,9 @@ class Outbox:
             pass
         finally:
             self._patience = None  # whoever closes later finds nobody who could be waiting
-            if self._ack_timer is not None:
-                self._ack_timer.cancel()
+            for timer in (self._ack_timer, self._end_timer):
+                if timer is not None:
+                    timer.cancel()
         assert self._closing is not None
         raise self._closing
 
@@ -179,7 +190,8 @@ class Outbox:
                 self._ack_timer.cancel()
                 self._ack_timer = None
             acks, self._acks = self._acks[:ATTEMPTS_PER_FRAME], self._acks[ATTEMPTS_PER_FRAME:]
-            self._acks_due = bool(self._acks)
+            self._answers = max(0, self._answers - 1)
+            self._acks_due = bool(self._acks or self._answers)
             return Ack(acks)
         return None
 

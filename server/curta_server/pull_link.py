@@ -42,7 +42,7 @@ class PullOutbox:
         self.tasks.extend(assignments)
         self.pushed.set()
 
-    def ack(self, attempts: Sequence[tuple[str, int]], *, at_once: bool = False) -> None:
+    def ack(self, attempts: Sequence[tuple[str, int]], *, answers: int = 0) -> None:
         for task, attempt in attempts:
             for future in self._stored.pop(Named(task, attempt), ()):
                 if not future.done():

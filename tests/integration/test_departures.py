@@ -2,16 +2,19 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from curta_server import store
+from curta_server import app, hearing, store
+from curta_server.credentials import Credentials
+from curta_server.roster import Roster
 from tests.integration.orchestrators import Orchestrator, orchestrator
-from tests.support.foreign import named
+from tests.support.foreign import ForeignAgent, named
 from tests.support.processes import AGENT
 from tests.support.waiting import until
 
@@ -146,6 +149,76 @@ async def test_all_sessions_of_a_revoked_token_end_and_their_tasks_go_elsewhere(
             for task in tasks:
                 await other.answer(task)
             assert {(await server.admin.final(one))["result"] for one in ids} == {"22", "23"}
+
+
+# --- after bye
+
+
+async def said_bye(server: Orchestrator, agent: ForeignAgent) -> None:
+    """Join, say bye, and return when the orchestrator has heard it."""
+    await agent.join()
+    await agent.send("bye")
+
+    async def is_gone() -> bool:
+        return (await server.admin.agents()).get(agent.name, {}).get("status") != "connected"
+
+    await until(is_gone)
+
+
+async def test_who_said_bye_and_does_not_close_is_closed(
+    server: Orchestrator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hearing, "BYE_S", 0.3)
+    async with server.agent() as agent:
+        await said_bye(server, agent)
+        await agent.send("bye")
+        assert (await agent.closed(within_s=2))[0] == 1000
+
+
+async def test_a_session_that_said_bye_ends_with_its_token(server: Orchestrator) -> None:
+    id, secret = await server.admin.make_token("others", "agent")
+    async with server.agent(secret=secret) as agent:
+        await said_bye(server, agent)
+        await server.admin.ask("DELETE", f"/tokens/{id}")
+        assert (await agent.closed(within_s=2))[0] == 4001
+
+
+async def test_a_session_that_said_bye_goes_with_its_removed_agent(server: Orchestrator) -> None:
+    async with server.agent() as first, server.agent(agent=first.id) as second:
+        for agent in (first, second):
+            await said_bye(server, agent)
+        await server.admin.ask("DELETE", f"/agents/{first.id}")
+        for agent in (first, second):
+            assert (await agent.closed(within_s=1))[0] == 4003
+
+
+async def test_a_revoked_token_is_a_departure_once_and_not_again_and_again(
+    server: Orchestrator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The table hears of every departure."""
+    monkeypatch.setattr(app, "CACHE_S", 0.01)
+    departures: list[str] = []
+    looks: list[object] = []
+    left, revoked = Roster.left, Credentials.revoked
+
+    def leave(roster: Roster, agent: str) -> None:
+        departures.append(agent)
+        left(roster, agent)
+
+    async def look(credentials: Credentials, ids: Collection[UUID]) -> Collection[UUID]:
+        looks.append(ids)
+        return await revoked(credentials, ids)
+
+    monkeypatch.setattr(Roster, "left", leave)
+    monkeypatch.setattr(Credentials, "revoked", look)
+    id, secret = await server.admin.make_token("others", "agent")
+    async with server.client(secret) as agent:
+        assert (await agent.http.get("/tasks")).status_code == 204
+        await server.admin.ask("DELETE", f"/tokens/{id}")
+        await until(lambda: bool(departures))
+        looked = len(looks)
+        await until(lambda: len(looks) > looked + 5)
+        assert departures == [id]
 
 
 # --- agents that pull

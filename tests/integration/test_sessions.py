@@ -90,6 +90,14 @@ async def test_every_heartbeat_is_answered(server: Orchestrator) -> None:
             assert await agent.receive(within_s=1) == {"type": "ack", "tasks": []}
 
 
+async def test_heartbeats_that_come_together_are_answered_one_by_one(server: Orchestrator) -> None:
+    async with server.agent() as agent:
+        await agent.join()
+        await asyncio.gather(*(agent.beat() for _ in range(20)))
+        for _ in range(20):
+            assert await agent.receive(within_s=1) == {"type": "ack", "tasks": []}
+
+
 async def test_a_type_or_a_field_that_is_not_known_is_ignored(server: Orchestrator) -> None:
     async with server.agent() as agent:
         await agent.open()

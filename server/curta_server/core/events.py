@@ -219,6 +219,8 @@ class Commands:
     pushes: dict[str, list[Run]] = field(default_factory=dict)
     cancels: dict[str, list[Named]] = field(default_factory=dict)
     acks: dict[str, list[tuple[str, int]]] = field(default_factory=dict)
+    beats: dict[str, int] = field(default_factory=dict)
+    """How many heartbeats the acks of an agent answer, perhaps without any attempt."""
     drains: list[str] = field(default_factory=list)
     closes: list[Closed] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)

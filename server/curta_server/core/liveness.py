@@ -164,7 +164,9 @@ class Liveness:
         agent = self.speaking(event.agent, event.session)
         if agent is None:
             return
-        scheduler.commands.acks.setdefault(agent.id, [])
+        commands = scheduler.commands
+        commands.acks.setdefault(agent.id, [])
+        commands.beats[agent.id] = commands.beats.get(agent.id, 0) + 1
         if agent.unseen and agent.unseen[0][0] <= event.seen:
             while agent.unseen and agent.unseen[0][0] <= event.seen:
                 agent.unseen.popleft()

@@ -51,7 +51,16 @@ def test_a_frame_not_read_for_the_lease_loses_the_agent_though_it_beats() -> Non
 def test_every_heartbeat_is_answered() -> None:
     stage = Stage()
     stage.join("a")
-    assert stage.beat("a").acks == {"a": []}
+    commands = stage.beat("a")
+    assert (commands.acks, commands.beats) == ({"a": []}, {"a": 1})
+
+
+def test_each_of_several_heartbeats_of_one_turn_is_answered() -> None:
+    stage = Stage()
+    stage.join("a")
+    stage.join("b")
+    commands = stage.do(stage.beat_of("a"), stage.beat_of("b"), stage.beat_of("a"))
+    assert (commands.acks, commands.beats) == ({"a": [], "b": []}, {"a": 2, "b": 1})
 
 
 def test_what_nobody_wants_is_cancelled_by_the_second_beat_that_names_it() -> None:

@@ -126,14 +126,28 @@ async def test_acks_wait_for_their_delay() -> None:
 async def test_a_heartbeat_is_answered_at_once_and_with_everything() -> None:
     box = outbox(ack_delay_s=3600)
     box.ack([Named("a.0", 7)])
-    box.ack([], at_once=True)
+    box.ack([], answers=1)
     assert await said(box, Ear()) == [Ack([Attempt("a.0", 7)])]
 
 
 async def test_a_heartbeat_without_news_is_answered_too() -> None:
     box = outbox(ack_delay_s=3600)
-    box.ack([], at_once=True)
+    box.ack([], answers=1)
     assert await said(box, Ear()) == [Ack([])]
+
+
+async def test_each_heartbeat_is_answered_by_an_ack_of_its_own() -> None:
+    box = outbox(ack_delay_s=3600)
+    box.ack([Named("a.0", 7)], answers=2)
+    box.ack([], answers=1)
+    assert await said(box, Ear()) == [Ack([Attempt("a.0", 7)]), Ack([]), Ack([])]
+
+
+async def test_an_ack_that_waits_for_its_delay_goes_with_the_answer_to_a_heartbeat() -> None:
+    box = outbox(ack_delay_s=0.001)
+    box.ack([Named("a.0", 7)])
+    box.ack([Named("a.0", 8)], answers=1)
+    assert await said(box, Ear()) == [Ack([Attempt("a.0", 7), Attempt("a.0", 8)])]
 
 
 async def test_cancels_go_out_before_tasks() -> None:
@@ -186,6 +200,18 @@ async def test_the_session_ends_with_the_close_that_was_asked_for() -> None:
     box.close(1001, "too late to matter")
     ended = await _write(box, ear)
     assert (ended.code, ear.closed) == (4003, (4003, "removed"))
+
+
+async def test_a_session_that_is_to_end_later_ends_then_unless_it_ended_before() -> None:
+    box, ear = outbox(), Ear()
+    box.close_after(0.01, 1000, "it said bye")
+    box.close_after(3600, 1000, "again")
+    assert (await _write(box, ear)).code == 1000
+    box, ear = outbox(), Ear()
+    box.close_after(3600, 1000, "it said bye")
+    box.close(4003, "removed")
+    assert (await _write(box, ear)).code == 4003
+    assert box._end_timer is not None and box._end_timer.cancelled()
 
 
 async def test_a_peer_that_takes_nothing_is_not_waited_for() -> None:

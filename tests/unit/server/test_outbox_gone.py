@@ -26,4 +26,4 @@ async def test_closing_a_session_whose_peer_was_gone_in_the_middle_of_a_frame_do
         await outbox.write(Broken())
     # The dispatcher may not have heard yet that the session is over.
     outbox.close(1001, "nothing heard")
-    outbox.ack([("x.1", 1)], at_once=True)
+    outbox.ack([("x.1", 1)], answers=1)
