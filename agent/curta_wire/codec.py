@@ -4,11 +4,13 @@
 ignore), or raise ProtocolError, and nothing else.
 """
 
+import re
 from typing import Final, TypeVar
 
 import msgspec
 from msgspec import UNSET
 
+from curta_wire import PROTOCOL
 from curta_wire.frames import AgentFrame, Results, ServerFrame
 
 FRAME_BYTES_MAX: Final = 4 * 1024 * 1024
@@ -21,8 +23,11 @@ _server_decoder = msgspec.json.Decoder(ServerFrame)
 
 class _Tagged(msgspec.Struct):
     type: str
+    protocol: msgspec.Raw = msgspec.Raw(b"")
 
 
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
+"""The escape of a half of a character: by itself it is none, and JSON all the same."""
 _tag_decoder = msgspec.json.Decoder(_Tagged)
 _AGENT_TYPES = frozenset({"hello", "results", "heartbeat", "bye"})
 _SERVER_TYPES = frozenset({"welcome", "tasks", "ack", "cancel", "drain", "redirect"})
@@ -35,6 +40,11 @@ class ProtocolError(Exception):
         super().__init__(reason)
         self.code = code
         self.reason = reason
+
+
+def other_protocol() -> ProtocolError:
+    """What an agent is told whose hello names another version than ours."""
+    return ProtocolError(4000, f"this orchestrator speaks protocol {PROTOCOL}")
 
 
 def encode(frame: AgentFrame | ServerFrame) -> str:
@@ -63,8 +73,13 @@ def _decode(data: str | bytes, decoder: "msgspec.json.Decoder[F]", known: frozen
     try:
         frame = decoder.decode(data)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        if _type_of(data) not in known:
+        tagged = _tagged(data)
+        if tagged.type not in known:
             return None
+        protocol = bytes(tagged.protocol)
+        if tagged.type == "hello" and protocol.isdigit() and int(protocol[:9]) != PROTOCOL:
+            # Of another version, whose hello may have other fields than ours.
+            raise other_protocol() from None
         raise ProtocolError(1007, f"malformed frame: {error}") from None
     if isinstance(frame, Results):
         for result in frame.results:
@@ -77,9 +92,9 @@ def _bytes_of(data: str) -> int:
     return len(data.encode(errors="surrogatepass"))
 
 
-def _type_of(data: str) -> str:
-    """The `type` of a frame that did not decode. Raises: ProtocolError where there is none."""
+def _tagged(data: str) -> _Tagged:
+    """What says how to understand a frame that did not decode. Raises: ProtocolError where there is none."""
     try:
-        return _tag_decoder.decode(data).type
+        return _tag_decoder.decode(_SURROGATE.sub(r"\\ufffd", data))
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise ProtocolError(1007, f"malformed frame: {error}") from None

@@ -56,7 +56,8 @@ class Result(Struct, frozen=True, gc=False):
 
 
 class Hello(Struct, frozen=True, tag="hello"):
-    """First frame of an agent. `agent` is a UUID in text; `operations` None means all four."""
+    """First frame of an agent. `agent` is a UUID in text; without `operations` (None, or an empty list) it
+    offers all four."""
 
     protocol: int
     agent: str

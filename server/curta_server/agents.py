@@ -26,7 +26,7 @@ from curta_server.outbox import Outbox, SessionEnded
 from curta_server.roster import Guest
 from curta_server.settings import Settings
 from curta_wire import PROTOCOL, SUBPROTOCOL
-from curta_wire.codec import ProtocolError, decode_from_agent, encode
+from curta_wire.codec import ProtocolError, decode_from_agent, encode, other_protocol
 from curta_wire.frames import OPERATIONS, Hello, Redirect
 from curta_wire.offload import Offload
 
@@ -147,7 +147,9 @@ async def serve(
         async with greeting:
             hello = await receive_hello(channel, settings.hello_timeout_s)
         held = await named(hello.held)
-        ahead = await read_ahead(channel) if dispatcher.current(hello.agent) is not None else None
+        check_protocol(hello)
+        is_here = dispatcher.current(identity(hello)) is not None
+        ahead = await read_ahead(channel) if is_here else None
         guest = introduce(hello, token, dispatcher, settings)
         session = Session(dispatcher.next_number(), guest, settings)
         dispatcher.join(session, held)
@@ -163,6 +165,14 @@ async def serve(
         return
     except PeerGone:
         return
+    if guest.slots < hello.slots:
+        log.warning(
+            "an agent has more slots than it is served with; CURTA_SLOTS_MAX says how many",
+            agent=guest.id,
+            name=guest.name,
+            slots=hello.slots,
+            served=guest.slots,
+        )
     log.info("agent connected", agent=guest.id, name=guest.name, slots=guest.slots, held=len(hello.held))
     why = "the connection is gone"
     try:
@@ -184,7 +194,8 @@ async def receive_hello(channel: Channel, timeout_s: float) -> Hello:
     """The first frame. Raises: ProtocolError."""
     try:
         async with asyncio.timeout(timeout_s):
-            frame = decode_from_agent(await channel.receive())
+            while (frame := decode_from_agent(await channel.receive())) is None:
+                pass  # a type that only later versions know
     except TimeoutError:
         raise ProtocolError(1008, f"no hello within {timeout_s:g} s") from None
     if not isinstance(frame, Hello):
@@ -208,16 +219,20 @@ async def read_ahead(channel: Channel) -> str | bytes | None:
 def check_protocol(hello: Hello) -> None:
     """Raises: ProtocolError where it speaks another protocol than ours."""
     if hello.protocol != PROTOCOL:
-        raise ProtocolError(4000, f"this orchestrator speaks protocol {PROTOCOL}, not {hello.protocol}")
+        raise other_protocol()
+
+
+def identity(hello: Hello) -> str:
+    """Its UUID, the same however it was written. Raises: ProtocolError."""
+    try:
+        return str(UUID(hello.agent))
+    except ValueError:
+        raise ProtocolError(1007, "malformed frame: `agent` is no UUID") from None
 
 
 def introduce(hello: Hello, token: "Token", dispatcher: Dispatcher, settings: Settings) -> Guest:
     """Who the agent is. Raises: ProtocolError where it may not come in."""
-    check_protocol(hello)
-    try:
-        agent = str(UUID(hello.agent))
-    except ValueError:
-        raise ProtocolError(1007, "malformed frame: `agent` is no UUID") from None
+    agent = identity(hello)
     if hello.slots < 1:
         raise ProtocolError(1007, "malformed frame: `slots` must be at least 1")
     if dispatcher.roster.is_kept_out(agent):
@@ -225,7 +240,7 @@ def introduce(hello: Hello, token: "Token", dispatcher: Dispatcher, settings: Se
     present = dispatcher.current(agent)
     if present is not None and present.guest.token_id != str(token.id):
         raise ProtocolError(4002, "an agent with this UUID and another token is connected")
-    offered = OPERATIONS if hello.operations is None else hello.operations
+    offered = hello.operations or OPERATIONS
     return Guest(
         id=agent,
         name=printable(hello.name),

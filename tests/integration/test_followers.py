@@ -307,10 +307,16 @@ async def test_an_agent_that_dials_a_follower_is_sent_to_the_leader(
         await stubborn.open()
         await stubborn.hello()
         assert (await stubborn.closed())[0] == 1013
-    async with follower.agent() as foreign:
-        await foreign.open()
-        await foreign.hello(protocol=2)
-        assert (await foreign.closed())[0] == 4000
+    for hello in ({"protocol": 2}, {"protocol": 2, "agent": None, "slots": {"cpu": 4}}):
+        async with follower.agent() as foreign:
+            await foreign.open()
+            await foreign.hello(**hello)
+            assert (await foreign.closed())[0] == 4000
+    async with follower.agent() as early:
+        await early.open()
+        await early.send("greeting")
+        await early.hello()
+        assert await early.receive() == {"type": "redirect", "url": leader.url}
     for secret, status in ((ADMIN, 403), ("wrong", 401)):
         with pytest.raises(InvalidStatus) as refused:
             await follower.agent(secret=secret).open()

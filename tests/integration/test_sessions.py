@@ -4,11 +4,12 @@ with which a session is closed."""
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -108,6 +109,46 @@ async def test_a_type_or_a_field_that_is_not_known_is_ignored(server: Orchestrat
         await agent.expect("ack")
         agents = await server.admin.agents()
         assert agents["foreign"]["operations"] == ["addition"]
+
+
+@pytest.mark.parametrize(
+    ("offered", "understood"),
+    [
+        ([], ["addition", "subtraction", "multiplication", "division"]),
+        (["exponentiation"], []),
+        (["division", "exponentiation", "addition"], ["addition", "division"]),
+    ],
+)
+async def test_no_operations_in_hello_mean_all_of_them_and_unknown_ones_mean_none(
+    server: Orchestrator, offered: list[str], understood: list[str]
+) -> None:
+    async with server.agent(operations=offered) as agent:
+        await agent.join()
+        assert (await server.admin.agents())["foreign"]["operations"] == understood
+
+
+async def test_an_agent_may_say_what_is_not_known_before_its_hello(server: Orchestrator) -> None:
+    async with server.agent() as agent:
+        await agent.open()
+        await agent.send("greeting", held=17)
+        await agent.hello()
+        await agent.expect("welcome")
+
+
+async def test_an_agent_with_more_slots_than_the_server_gives_is_told_of_in_the_log(
+    database_url: str,
+) -> None:
+    def warnings(logs: Sequence[Mapping[str, Any]]) -> list[tuple[int, int]]:
+        return [(log["slots"], log["served"]) for log in logs if "CURTA_SLOTS_MAX" in log["event"]]
+
+    async with orchestrator(database_url, slots_max=3) as server:
+        for slots, expected in ((3, []), (4, [(4, 3)])):
+            with capture_logs() as logs:
+                async with server.agent(slots=slots) as agent:
+                    await agent.join()
+                    await agent.beat()
+                    await agent.expect("ack")
+            assert warnings(logs) == expected
 
 
 async def test_a_result_sent_twice_is_acknowledged_twice_and_stored_once(server: Orchestrator) -> None:
@@ -481,6 +522,9 @@ async def test_a_malformed_frame_ends_the_session_and_its_tasks_go_elsewhere(
         ('{"type": "hello", "protocol": 1, "agent": "me", "name": "me", "slots": 1}', 1007),
         ('{"type": "hello", "protocol": 1, "agent": "%s", "name": "me", "slots": 0}', 1007),
         ('{"type": "hello", "protocol": 2, "agent": "%s", "name": "me", "slots": 1}', 4000),
+        ('{"type": "hello", "protocol": 2}', 4000),
+        ('{"type": "hello", "protocol": 3, "agent": 7, "slots": "as many as you like"}', 4000),
+        ('{"type": "hello", "agent": "%s", "name": "me", "slots": 1}', 1007),
     ],
 )
 async def test_a_first_frame_that_is_no_proper_hello_is_refused(
@@ -518,10 +562,10 @@ async def test_a_hello_that_comes_late_with_the_end_of_its_connection_replaces_n
 ) -> None:
     async with server.agent() as current:
         await current.join()
-        for _ in range(3):
+        for written in (current.id, current.id.upper(), current.id.replace("-", "")):
             late = current.twin()
             await late.open()
-            await late.hello()
+            await late.hello(agent=written)
             await late.cut()
         id = await submitted(server, "20+22")
         (task,) = await current.tasks(1)

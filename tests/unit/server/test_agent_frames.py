@@ -91,6 +91,14 @@ async def test_the_first_frame_must_be_a_hello() -> None:
     assert refused.value.code == 1008
 
 
+async def test_a_type_that_is_not_known_does_not_keep_a_hello_from_being_the_first_frame() -> None:
+    greeting = '{"type":"greeting","text":"\\ud83d"}'
+    assert await receive_hello(Mouth(greeting, greeting, encode(Hello(1, "x", "n", 1))), 1)
+    with pytest.raises(ProtocolError) as refused:
+        await receive_hello(Mouth(greeting, "hello?"), 1)
+    assert refused.value.code == 1007
+
+
 async def test_a_binary_first_frame_is_refused_as_such() -> None:
     with pytest.raises(ProtocolError) as refused:
         await receive_hello(Mouth(b"{}"), 1)

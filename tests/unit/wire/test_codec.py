@@ -113,6 +113,40 @@ def test_an_unknown_type_is_ignored_by_both_sides_whatever_else_it_holds(text: s
     assert codec.decode_from_server(text) is None
 
 
+@pytest.mark.parametrize("half", ["\ud800", "x\udfffy", "\udc00\ud800", "\\\ud83d"])
+def test_half_a_character_does_not_keep_an_unknown_type_from_being_ignored(half: str) -> None:
+    text = json.dumps({"type": "future", "x": half, half: 1})
+    assert codec.decode_from_agent(text) is None
+    assert codec.decode_from_server(text) is None
+    assert codec.decode_from_agent(json.dumps({"type": half})) is None
+    assert refusal(text + "}").code == 1007
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"agent": 7, "slots": "many", "held": None},
+        {"agent": "a", "name": "n", "slots": 0},
+        {"name": "\ud800"},
+        {"operations": {"addition": 2}},
+    ],
+)
+@pytest.mark.parametrize("protocol", [0, 2, 10, 2**64])
+def test_a_hello_of_another_protocol_is_told_so_whatever_its_other_fields(
+    protocol: int, fields: dict[str, Any]
+) -> None:
+    error = refusal(json.dumps({"type": "hello", "protocol": protocol, **fields}))
+    assert error.code == 4000
+    assert refusal(json.dumps({"type": "hello", "protocol": 1, **fields})).code == 1007
+    assert codec.decode_from_server(json.dumps({"type": "hello", "protocol": protocol, **fields})) is None
+
+
+@pytest.mark.parametrize("protocol", ["2", 1.5, None, [], -1, True])
+def test_a_hello_whose_protocol_is_no_number_is_malformed(protocol: Any) -> None:
+    assert refusal(json.dumps({"type": "hello", "protocol": protocol})).code == 1007
+
+
 def test_the_other_sides_frames_are_unknown_types() -> None:
     assert codec.decode_from_agent('{"type":"drain"}') is None
     assert codec.decode_from_server('{"type":"bye"}') is None
