@@ -22,7 +22,7 @@ async def run_agent(settings: "AgentSettings", stop: asyncio.Event | None = None
     0: stopped by a signal (or `stop`), work delivered or handed back. 1: an orchestrator refused this agent
     for good (other protocol, token revoked, replaced, removed), or its own HTTP port cannot be opened; the
     log says which. SIGTERM and SIGINT are handled here unless `stop` is given; a second signal cuts the
-    draining short. Ends within `settings.drain_s` + 5 s of being told to.
+    draining short. Ends within `settings.drain_s` of being told to, or 5 s where that is longer.
     """
     # Imported late: child processes that compute large numbers import this package, and need no socket for
     # that.

@@ -48,8 +48,8 @@ class Addresses:
 
     After a good session: the same orchestrator at once, then it and the others in turn, each after a random
     part of a time that doubles from BACKOFF_FIRST_S to BACKOFF_MAX_S (full jitter). A `Retry-After` holds for
-    its own address. Once an address in use is wss, none that is ws is taken from a server: the token would go
-    in clear.
+    its own address, and keeps nobody from the others. Once an address in use is wss, none that is ws is taken
+    from a server: the token would go in clear.
     """
 
     def __init__(self, urls: Sequence[str], chance: Callable[[], float] = random) -> None:
@@ -59,6 +59,7 @@ class Addresses:
         self._turn = 0
         self._failures = 0
         self._redirects = 0
+        self._is_redirected = False
         self._not_before: dict[str, float] = {}
 
     @property
@@ -67,9 +68,17 @@ class Addresses:
         return tuple(self._order)
 
     def next(self, now: float) -> tuple[str, float]:
-        """The address to try now, and the seconds to wait before."""
-        url = self._order[self._turn % len(self._order)]
-        self._turn += 1
+        """The address to try now, and the seconds to wait before.
+
+        Who asked to be left alone is passed over while another may be tried; where none may, the one whose
+        time comes first is next.
+        """
+        turn = self._turn
+        if not self._is_redirected:
+            turn = min(range(turn, turn + len(self._order)), key=lambda turn: self._left_s(turn, now))
+        self._is_redirected = False
+        self._turn = turn + 1
+        url = self._at(turn)
         wait_s = 0.0
         if self._failures:
             ceiling_s = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2.0 ** min(self._failures - 1, 16))
@@ -77,6 +86,13 @@ class Addresses:
         # Counts as failed until a good session says otherwise.
         self._failures += 1
         return url, max(wait_s, self._not_before.pop(url, now) - now)
+
+    def _at(self, turn: int) -> str:
+        return self._order[turn % len(self._order)]
+
+    def _left_s(self, turn: int, now: float) -> float:
+        """How long its address is still to be left alone."""
+        return max(0.0, self._not_before.get(self._at(turn), now) - now)
 
     def refused(self, url: str, retry_after_s: float, now: float) -> None:
         """`url` asked to be left alone for a while: it is, and a bit longer, so that not all come at once."""
@@ -103,6 +119,7 @@ class Addresses:
         """
         self._order = list(dict.fromkeys([to, *self._order]))[: PEERS_MAX + len(self._configured)]
         self._turn = 0
+        self._is_redirected = True
         self._redirects += 1
         if self._redirects <= 2:
             self._failures = 0

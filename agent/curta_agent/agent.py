@@ -42,6 +42,8 @@ made, and if it is wrong for good, this is no burden. The log says so once a min
 REPEAT_LOG_S: Final = 60.0
 CLOSING_S: Final = 1.0
 """Kept back from the time to leave, for closing the socket, the HTTP port and the child processes."""
+DELIVERY_S: Final = 0.5
+"""And so much for what was finished last to be brought and acknowledged."""
 HEAVY_WORKERS_MAX: Final = 8
 """Child processes for arithmetic on large numbers, as far as there are cores and slots."""
 _DEFECTS: Final = frozenset({1003, 1007, 1008, 1009})
@@ -116,13 +118,16 @@ class Agent:
         return code
 
     def leave(self, drain_s: float) -> None:
-        """Finish what can be finished within `drain_s`, deliver, say `bye`, end. Again: end sooner."""
-        self.slots.drain(drain_s)
+        """Finish what can be finished, deliver it, say `bye`, end: all within `drain_s`, or GOODBYE_S where
+        that is longer. Again: end sooner."""
+        left_s = max(drain_s, GOODBYE_S) - CLOSING_S
+        self.slots.drain(min(drain_s, left_s - DELIVERY_S))
         self._leaving.set()
         if self._limit is not None:
-            to_do = self._is_conversing or self.slots.has_to_deliver()
-            left_s = drain_s + GOODBYE_S - CLOSING_S if to_do else 0.0
-            self._limit.reschedule(asyncio.get_running_loop().time() + left_s)
+            if not (self._is_conversing or self.slots.has_to_deliver()):
+                left_s = 0.0
+            end, before = asyncio.get_running_loop().time() + left_s, self._limit.when()
+            self._limit.reschedule(end if before is None else min(before, end))
 
     async def _leave_after(self, stop: asyncio.Event) -> None:
         await stop.wait()

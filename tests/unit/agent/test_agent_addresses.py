@@ -85,7 +85,35 @@ def test_retry_after_holds_for_its_own_address_only() -> None:
     addresses.next(0.0)
     addresses.refused(A, 10.0, now=0.0)
     assert addresses.next(0.0) == (B, 0.0)
-    assert addresses.next(4.0) == (A, 6.0)
+    assert addresses.next(4.0) == (B, 0.0), "the other one is free"
+    assert addresses.next(10.0) == (A, 0.0), "its time has come, and it is its turn"
+
+
+def test_of_several_that_want_to_be_left_alone_the_first_whose_time_comes_is_next() -> None:
+    addresses = Addresses(["http://a:1", "http://b:2", "http://c:3"], chance=lambda: 0.0)
+    for url, retry_after_s in ((A, 10.0), (B, 3.0), (C, 7.0)):
+        addresses.refused(url, retry_after_s, now=0.0)
+    assert addresses.next(1.0) == (B, 2.0)
+    addresses.refused(B, 30.0, now=3.0)
+    assert addresses.next(3.0) == (C, 4.0)
+    assert addresses.next(8.0) == (C, 0.0)
+    assert addresses.next(10.5) == (A, 0.0)
+
+
+def test_those_that_are_free_go_on_in_turn_with_the_backoff() -> None:
+    addresses = Addresses(["http://a:1", "http://b:2", "http://c:3"], chance=lambda: 1.0)
+    addresses.refused(B, 50.0, now=0.0)
+    tries = [addresses.next(0.0) for _ in range(5)]
+    assert [url for url, _ in tries] == [A, C, A, C, A]
+    assert [wait_s for _, wait_s in tries] == pytest.approx([0.0, 0.2, 0.4, 0.8, 1.6])
+
+
+def test_a_redirect_counts_before_what_its_target_asked_for_earlier() -> None:
+    addresses = Addresses(["http://a:1", "http://b:2"], chance=lambda: 0.0)
+    addresses.refused(B, 30.0, now=0.0)
+    addresses.redirected(B, 2.0, now=0.0)
+    assert addresses.next(0.0) == (B, 2.0)
+    assert addresses.next(2.0) == (A, 0.0)
 
 
 def test_retry_after_has_a_limit() -> None:

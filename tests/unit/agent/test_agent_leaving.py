@@ -9,6 +9,13 @@ from typing import Any
 
 import pytest
 from fake_orchestrator import DEADLINE_S, FakeOrchestrator, attempt, task
+from tests.support.waiting import until
+
+from curta_agent.agent import Agent
+from curta_agent.ledger import Ledger
+from curta_agent.settings import AgentSettings
+from curta_agent.slots import Slots
+from curta_wire.offload import Offload
 
 Start = Callable[..., Any]
 
@@ -120,6 +127,61 @@ async def test_an_agent_that_cannot_deliver_ends_in_time(
     await orchestrator.close()
     agent.stop.set()
     assert await agent.exit_code() == 0
+
+
+@pytest.mark.parametrize("connected", [True, False], ids=["no ack", "no connection"])
+async def test_all_of_leaving_takes_no_longer_than_the_draining_may(
+    orchestrator: FakeOrchestrator, start: Start, monkeypatch: pytest.MonkeyPatch, connected: bool
+) -> None:
+    monkeypatch.setattr("curta_agent.agent.GOODBYE_S", 2.0)
+    agent = start(drain_s=3.0)
+    conversation = await orchestrator.conversation(heartbeat_s=0.05, idle_heartbeat_s=0.05)
+    await conversation.tasks(task("a"), task("late", duration_ms=1_200))
+    await conversation.results(1)
+    if not connected:
+        await orchestrator.close()
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    agent.stop.set()
+    if connected:
+        assert [result["task"] for result in await conversation.results(1)] == ["late"]
+        await conversation.receive("bye")
+    assert await agent.exit_code() == 0
+    assert loop.time() - began < 3.0
+
+
+async def test_what_could_be_finished_and_not_delivered_in_time_is_handed_back(
+    orchestrator: FakeOrchestrator, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("curta_agent.agent.GOODBYE_S", 60.0)
+    agent = start(drain_s=60.0)
+    conversation = await orchestrator.conversation(heartbeat_s=0.05, idle_heartbeat_s=0.05)
+    await conversation.tasks(task("too late", duration_ms=59_900))
+    await conversation.receive("heartbeat", lambda frame: frame["seen"] == 1)
+    agent.stop.set()
+    async with asyncio.timeout(DEADLINE_S):
+        await conversation.receive("bye")
+    assert await agent.exit_code() == 0
+
+
+async def test_to_be_told_again_to_leave_never_gives_more_time(
+    orchestrator: FakeOrchestrator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await orchestrator.close()
+    slots = Slots(1, Ledger(), Offload(1, 1))
+    slots.ledger.settle("a", 1, "1")
+    agent = Agent(AgentSettings(urls=(orchestrator.url,), token="t" * 32, slots=1), slots, None)
+    async with asyncio.timeout(DEADLINE_S):
+        running = asyncio.create_task(agent.run(asyncio.Event()))
+        await until(lambda: agent._limit is not None)
+        assert agent._limit is not None
+        ends: list[float | None] = []
+        for drain_s in (3.0, 0.0, 0.0):
+            agent.leave(drain_s)
+            ends.append(agent._limit.when())
+        assert ends[0] == ends[1] == ends[2] is not None
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
 
 
 async def test_drain_leaves_the_agent_connected(orchestrator: FakeOrchestrator, start: Start) -> None:
