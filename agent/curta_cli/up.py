@@ -161,7 +161,7 @@ async def _keep(database: "EmbeddedPostgres") -> None:
 
 def _greeting(public_url: str, url: str, admin_token: Path, fleet: Fleet) -> str:
     token = admin_token.read_text(encoding="utf-8").strip()
-    path = shlex.quote(str(admin_token))
+    path = shlex.quote(str(admin_token.absolute()))
     curl = f'curl -sS -H "Authorization: Bearer $(cat {path})" {url}/expressions'
     return f"""
 Curta is ready, with {fleet.description}.

@@ -183,7 +183,7 @@ class EmbeddedPostgres:
     def _take_lock(self) -> None:
         if self._lock is not None:
             return
-        lock = (self._directory / "postgres.lock").open("ab")
+        lock = _open_private(self._directory / "postgres.lock")
         try:
             # Held by the open file, so that it ends with its owner however that ends.
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -238,7 +238,7 @@ class EmbeddedPostgres:
         deadline = time.monotonic() + START_TIMEOUT_S
         orphans_deadline = time.monotonic() + _ORPHANS_TIMEOUT_S
         while True:
-            with self._log.open("ab") as output:
+            with _open_private(self._log) as output:
                 begins_at = output.tell()
                 self._process = subprocess.Popen(
                     (str(self._programs / "postgres"), "-D", str(self._data), *given),
@@ -325,6 +325,13 @@ class EmbeddedPostgres:
             output.seek(0)
             errors.seek(0)
             return subprocess.CompletedProcess(ended.args, ended.returncode, output.read(), errors.read())
+
+
+def _open_private(path: Path) -> IO[bytes]:
+    """Open it to append, for its owner's eyes only: as root the folder lets PostgreSQL's account pass."""
+    file = open(path, "ab", opener=lambda name, flags: os.open(name, flags, 0o600))
+    path.chmod(0o600)
+    return file
 
 
 def find_programs() -> Path:

@@ -26,7 +26,8 @@ class Up:
     def __init__(self, directory: Path, number: int) -> None:
         self.data = directory / "data"
         self.process = CurtaProcess(
-            *("up", "--data", str(self.data), "--port", "0", "--agents", "2", "--slots", "2"),
+            *("up", "--data", "data", "--port", "0", "--agents", "2", "--slots", "2"),
+            cwd=directory,
             log=directory / f"up-{number}.log",
         )
         wait_until(self._is_ready, f"`curta up` is ready: {self.process.output[-3000:]}", within_s=60)
@@ -98,7 +99,7 @@ async def test_the_printed_line_submits_an_expression_and_sigterm_leaves_no_proc
     line = next(line for line in up.process.output.splitlines() if "curl" in line).strip()
     assert shlex.split(line)[-1] == "2 + 2 * 2"
     answered = await asyncio.to_thread(
-        subprocess.run, line, shell=True, capture_output=True, text=True, check=True
+        subprocess.run, line, shell=True, capture_output=True, text=True, check=True, cwd="/"
     )
     assert '"status"' in answered.stdout, answered.stdout + answered.stderr
     async with up.client() as client:
@@ -110,7 +111,7 @@ async def test_the_printed_line_submits_an_expression_and_sigterm_leaves_no_proc
         await client.set_all_durations(600_000)
         await client.submit(SUMS)
         await until(lambda: two_agents_are_connected(client))
-    for name in ("admin.token", "agent.token"):
+    for name in ("admin.token", "agent.token", "postgres.log", "postgres.lock"):
         assert (up.data / name).stat().st_mode & 0o777 == 0o600
     everything = up.everything()
     assert len(everything) > 5

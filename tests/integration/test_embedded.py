@@ -77,7 +77,8 @@ def test_a_new_directory_gets_a_server_that_syncs_and_listens_to_its_owner_only(
             ("server_version_num", "18"),
         ):
             assert str(ask(database.url, f"SHOW {setting}")).startswith(expected)
-        assert (directory / "postgres").stat().st_mode & 0o077 == 0
+        for name in ("postgres", "postgres.log", "postgres.lock"):
+            assert (directory / name).stat().st_mode & 0o077 == 0
         assert migrate.migrate(database.url)
         pid = database.pid
     assert pid is not None and not is_alive(pid)
@@ -92,6 +93,16 @@ def test_what_was_stored_is_there_after_a_stop_and_a_start(directory: Path) -> N
         assert ask(database.url, "SELECT n FROM kept") == 7
         began = time.monotonic()
     assert time.monotonic() - began < 5
+
+
+def test_what_an_earlier_release_left_open_to_others_is_closed_to_them(directory: Path) -> None:
+    directory.mkdir()
+    files = [directory / "postgres.log", directory / "postgres.lock"]
+    for file in files:
+        file.touch(0o666)
+        file.chmod(0o666)
+    with EmbeddedPostgres(directory):
+        assert [file.stat().st_mode & 0o777 for file in files] == [0o600, 0o600]
 
 
 def owner_of(directory: Path) -> tuple["subprocess.Popen[str]", int]:

@@ -49,7 +49,13 @@ def wait_until(condition: Callable[[], bool], what: str, *, within_s: float = 30
 class CurtaProcess:
     """`python -m curta_cli ARGUMENTS`, in a session of its own. It dies with the test process."""
 
-    def __init__(self, *arguments: str, log: Path, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        *arguments: str,
+        log: Path,
+        environment: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> None:
         self._arguments = arguments
         self.log = log
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("CURTA_")}
@@ -59,6 +65,7 @@ class CurtaProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
+                cwd=cwd,
                 env={**inherited, "CURTA_LOG_FORMAT": "json", **(environment or {})},
                 start_new_session=True,
                 preexec_fn=die_with_parent,

@@ -1,9 +1,12 @@
 """The command itself: help, unknown commands, missing parts."""
 
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from tests.unit.cli.conftest import Outcome
@@ -66,6 +69,24 @@ def test_a_missing_part_is_named(curta: Curta, monkeypatch: pytest.MonkeyPatch) 
     outcome = curta("server")
     assert outcome.code == 1
     assert "curta[server]" in outcome.err
+
+
+def test_every_package_of_an_optional_part_is_known_by_the_name_of_that_part() -> None:
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
+    parts = {
+        re.split(r"[^\w-]", requirement)[0].replace("-", "_"): part
+        for part in ("server", "embedded")
+        for requirement in project["optional-dependencies"][part]
+    }
+    assert parts == EXTRAS
+
+
+def test_up_without_the_part_that_it_needs_names_it(curta: Curta, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "curta_server.embedded", raising=False)
+    monkeypatch.setitem(sys.modules, "psutil", None)
+    outcome = curta("up")
+    assert outcome.code == 1
+    assert "pip install 'curta[embedded]'" in outcome.err
 
 
 def test_the_commands_for_people_and_agents_import_nothing_of_the_server() -> None:

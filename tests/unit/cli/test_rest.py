@@ -1,11 +1,16 @@
-"""How commands find the orchestrator and the token."""
+"""How commands find the orchestrator and the token, and how long they try."""
 
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import click
+import httpx
 import pytest
+from tests.unit.cli.conftest import Orchestrator
 
-from curta_cli.rest import Server, find
+from curta_cli import rest
+from curta_cli.rest import Server, Unreachable, find
 
 DATA = Path(".curta")
 
@@ -56,3 +61,57 @@ def test_unreadable_certificates_are_wrong_usage(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("CURTA_TOKEN", "mine")
     with pytest.raises(click.UsageError, match=r"ca\.pem"):
         find("https://127.0.0.1", DATA, "ca.pem")
+
+
+@pytest.fixture
+def clock(orchestrator: Orchestrator, monkeypatch: pytest.MonkeyPatch) -> Callable[[], float]:
+    """The seconds that commands waited between their tries."""
+    waited = [0.0]
+
+    async def wait(seconds: float) -> None:
+        waited[0] += seconds
+
+    monkeypatch.setattr(rest.asyncio, "sleep", wait)
+    monkeypatch.setattr(rest, "time", SimpleNamespace(monotonic=lambda: waited[0]))
+    return lambda: waited[0]
+
+
+NOBODY = httpx.ConnectError("[Errno 111] Connection refused")
+AWAY = httpx.Response(503, json={"title": "away", "status": 503})
+BROKE = httpx.ReadError("connection reset")
+
+
+@pytest.mark.parametrize(
+    ("answers", "least_s", "most_s"),
+    [
+        ([NOBODY], 4, 8),
+        ([httpx.ConnectError("[Errno -2] Name or service not known")], 4, 8),
+        ([AWAY], 25, 30),
+        ([BROKE, NOBODY], 25, 30),
+        ([NOBODY, NOBODY, AWAY, NOBODY], 25, 30),
+    ],
+    ids=["refused", "unknown host", "away", "broke", "was away"],
+)
+async def test_where_nobody_is_a_command_gives_up_soon_and_where_somebody_was_it_is_patient(
+    orchestrator: Orchestrator,
+    clock: Callable[[], float],
+    answers: list[Exception | httpx.Response],
+    least_s: float,
+    most_s: float,
+) -> None:
+    orchestrator.on("GET /operations", *answers)
+    async with rest.find(None, DATA, None) as server:
+        with pytest.raises(Unreachable):
+            await server.call("GET", "/operations")
+    assert least_s < clock() <= most_s
+
+
+async def test_a_command_that_was_answered_once_waits_for_a_restart(
+    orchestrator: Orchestrator, clock: Callable[[], float]
+) -> None:
+    orchestrator.on("GET /operations", {"items": []}, NOBODY)
+    async with rest.find(None, DATA, None) as server:
+        await server.call("GET", "/operations")
+        with pytest.raises(Unreachable):
+            await server.call("GET", "/operations")
+    assert 25 < clock() <= 30

@@ -196,7 +196,7 @@ def test_a_wrong_token_ends_with_2(orchestrator: Orchestrator, curta: Curta) -> 
 def test_an_unreachable_orchestrator_ends_with_3(
     orchestrator: Orchestrator, curta: Curta, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("curta_cli.rest.PATIENCE_S", 0.0)
+    monkeypatch.setattr("curta_cli.rest.ABSENT_S", 0.0)
     orchestrator.on(BATCH, httpx.ConnectError("connection refused"))
     outcome = curta("submit", "2+2")
     assert outcome.code == 3
