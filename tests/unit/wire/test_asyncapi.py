@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from typing import Any, get_args
+from urllib.parse import urlsplit
 
 import jsonschema  # type: ignore[import-untyped, unused-ignore]
 import msgspec
@@ -126,6 +127,15 @@ def test_every_example_is_valid_and_is_what_the_code_reads(frame: type[msgspec.S
     for example in examples:
         validator(frame.__name__).validate(example["payload"])
         assert type(decode(json.dumps(example["payload"]))) is frame
+
+
+def test_examples_name_orchestrators_as_the_server_does() -> None:
+    payloads = [example["payload"] for message in MESSAGES.values() for example in message["examples"]]
+    urls = [url for it in payloads for url in [*it.get("peers", ()), *([it["url"]] if "url" in it else ())]]
+    assert len(urls) >= 3
+    for url in urls:
+        parts = urlsplit(url)
+        assert (parts.scheme in ("http", "https"), parts.path) == (True, ""), url
 
 
 results: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(

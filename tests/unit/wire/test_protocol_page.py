@@ -14,6 +14,7 @@ import yaml
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.typing import Subprotocol
 
+from curta_agent.addresses import websocket_url
 from curta_wire import SUBPROTOCOL, codec, frames
 from curta_wire.frames import (
     Ack,
@@ -203,12 +204,38 @@ async def test_the_agent_of_the_page_comes_back_with_what_it_holds() -> None:
         await peer.beat([running_on, done], seen=0)
 
 
-async def test_the_agent_of_the_page_follows_a_redirect() -> None:
-    async with orchestrator() as (server, url), orchestrator() as (leader, leader_url), running(url):
-        peer = Peer(await server.connections.get())
-        await peer.receive(frames.Hello)
-        await peer.send(frames.Redirect(leader_url))
-        await leader.greet()
+FORMS = [
+    "{url}",
+    "{url}/",
+    "{url}/agents/connect",
+    "{url}/agents/connect/",
+    "{ws}",
+    "{ws}/",
+    "{ws}/agents/connect",
+]
+
+
+def form_of(form: str, url: str) -> str:
+    return form.format(url=url, ws=url.replace("http", "ws", 1))
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    "url", ["http://a:1", "https://a", "HTTPS://a:1", "http://[::1]:8080", "https://a/under"]
+)
+def test_the_agent_of_the_page_makes_the_same_address_of_a_url_as_ours(form: str, url: str) -> None:
+    url = form_of(form, url)
+    assert agent_of_the_page().address_of(url) == websocket_url(url)
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_the_agent_of_the_page_follows_a_redirect(form: str) -> None:
+    async with orchestrator() as (server, url), orchestrator() as (leader, leader_url):
+        async with running(form_of(form, url)):
+            peer = Peer(await server.connections.get())
+            await peer.receive(frames.Hello)
+            await peer.send(frames.Redirect(form_of(form, leader_url)))
+            await leader.greet()
 
 
 @pytest.mark.parametrize("code", [4000, 4001, 4002, 4003])
