@@ -7,7 +7,9 @@ RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheel .
 
 FROM python:3.13-slim AS build
 COPY --from=wheel /wheel /wheel
-RUN python -m venv /opt/curta && /opt/curta/bin/pip install --no-cache-dir /wheel/*.whl
+COPY constraints.txt /
+# The versions that the tests ran with.
+RUN python -m venv /opt/curta && /opt/curta/bin/pip install --no-cache-dir --constraint /constraints.txt /wheel/*.whl
 
 FROM python:3.13-slim
 # The same user in both images: tokens made by one are read by the other through a volume.

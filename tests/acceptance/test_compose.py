@@ -261,6 +261,15 @@ def test_images_are_multi_stage_not_root_and_checked(name: str) -> None:
     assert all((ROOT / source).exists() for source in sources)
 
 
+@pytest.mark.parametrize("name", ["server", "agent"])
+def test_images_install_the_versions_that_the_tests_ran_with(name: str) -> None:
+    text = (ROOT / "docker" / f"{name}.Dockerfile").read_text(encoding="utf-8")
+    (install,) = [line for line in text.splitlines() if "pip install" in line]
+    assert "--constraint /constraints.txt" in install
+    assert "COPY constraints.txt /\n" in text
+    assert "!constraints.txt" in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+
+
 def test_the_build_gets_what_the_package_is_made_of_and_nothing_else() -> None:
     lines = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     kept = {line[1:] for line in lines if line.startswith("!")}
