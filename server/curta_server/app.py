@@ -26,7 +26,7 @@ from curta_server.leadership import Leadership
 from curta_server.link import Link
 from curta_server.listening import HttpServer, configuration
 from curta_server.notices import Notices
-from curta_server.peers import Peers, peer_url, trust
+from curta_server.peers import Peers, is_nowhere, peer_url, trust
 from curta_server.planning import Planning
 from curta_server.pull import PullAgents
 from curta_server.pulse import Pulse
@@ -62,6 +62,10 @@ async def serve(
         log.error("the orchestrator cannot start", why=str(error))
         return 1
     id, url = uuid4(), peer_url(settings)
+    if is_nowhere(url):
+        log.warning(
+            "agents and other orchestrators are told an address that is nobody's: set CURTA_PEER_URL", url=url
+        )
     pulse = Pulse(settings.database_url, id=id)
     async with (
         _engines(settings, id, pulse) as (engine, journal_engine),

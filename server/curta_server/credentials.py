@@ -87,6 +87,8 @@ class Credentials:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
+        self.is_bootstrapped = False
+        """Whether the first tokens are there, as far as any were to be made."""
         # Strangers have a place of their own: guessing pushes no good token out.
         self._known: OrderedDict[bytes, _Entry] = OrderedDict()
         self._strangers: OrderedDict[bytes, _Entry] = OrderedDict()
@@ -334,16 +336,21 @@ class Credentials:
         for role, secret in given:
             if len(secret) < SECRET_MIN:
                 raise ValueError(f"CURTA_{role.upper()}_TOKEN has fewer than {SECRET_MIN} characters")
-        if not given:
-            return False
-        async with self._engine.begin() as connection:
-            if not await store.lock_tokens(connection):
-                return False
-            for role, secret in given:
-                await store.create_token(
-                    connection, id=uuid4(), name=role, role=role, digest=digest_of(secret), expires_at=None
-                )
-        return True
+        is_first = False
+        if given:
+            async with self._engine.begin() as connection:
+                is_first = await store.lock_tokens(connection)
+                for role, secret in given if is_first else ():
+                    await store.create_token(
+                        connection,
+                        id=uuid4(),
+                        name=role,
+                        role=role,
+                        digest=digest_of(secret),
+                        expires_at=None,
+                    )
+        self.is_bootstrapped = True
+        return is_first
 
     async def run(self) -> None:
         """Write now and then when tokens were last used, until cancelled."""

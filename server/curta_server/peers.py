@@ -12,6 +12,8 @@ Built and run by `app`; decides nothing. The leader's side of the live connectio
 
 import asyncio
 import ssl
+from ipaddress import ip_address
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -80,6 +82,15 @@ def peer_url(settings: Settings) -> str:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     own = f"{'https' if settings.tls_cert else 'http'}://{host}:{settings.port}"
     return settings.peer_url or settings.public_url or own
+
+
+def is_nowhere(url: str) -> bool:
+    """Whether the URL names every address of a machine, and so reaches none from another."""
+    host = urlsplit(url).hostname or "0.0.0.0"
+    try:
+        return ip_address(host).is_unspecified
+    except ValueError:
+        return False
 
 
 def trust(ca: str) -> ssl.SSLContext:

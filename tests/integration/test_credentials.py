@@ -4,12 +4,16 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
+import httpx
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from curta_server import credentials, errors, store
 from curta_server.credentials import Credentials
+from tests.integration.orchestrators import any_orchestrator
+from tests.support.client import Client
 from tests.support.drafts import scalar
+from tests.support.processes import ADMIN, free_port
 from tests.support.waiting import until
 
 SECRET = "s" * 32
@@ -114,3 +118,35 @@ async def test_a_short_secret_is_refused_and_none_makes_nothing(engine: AsyncEng
     with pytest.raises(ValueError, match="CURTA_AGENT_TOKEN"):
         await Credentials(engine).bootstrap("", "short")
     assert not await Credentials(engine).bootstrap("", "")
+
+
+async def test_an_orchestrator_is_ready_once_the_first_tokens_are_made(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_go_on, port = asyncio.Event(), free_port()
+    bootstrap = Credentials.bootstrap
+
+    async def late(tokens: Credentials, admin: str, agent: str) -> bool:
+        await may_go_on.wait()
+        return await bootstrap(tokens, admin, agent)
+
+    monkeypatch.setattr(Credentials, "bootstrap", late)
+
+    async def is_ready_at_last() -> bool:
+        async with any_orchestrator(database_url, port=port) as server:
+            return (await server.admin.http.get("/readyz")).status_code == 200
+
+    async with Client(f"http://127.0.0.1:{port}", ADMIN) as client:
+
+        async def says(text: str) -> bool:
+            try:
+                answer = await client.http.get("/readyz")
+            except httpx.TransportError:
+                return False
+            assert answer.status_code == 503, "the tokens are not there yet"
+            return text in answer.text
+
+        starting = asyncio.create_task(is_ready_at_last())
+        await until(lambda: says("first tokens"))
+        may_go_on.set()
+        assert await starting

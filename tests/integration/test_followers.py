@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
@@ -17,7 +18,7 @@ from curta_server import agents, following, forwarding, leadership, line, loader
 from curta_server.app import serve
 from curta_server.feed import Feed, Watch
 from curta_server.peer_frames import SUBPROTOCOL
-from curta_server.peers import peer_url
+from curta_server.peers import is_nowhere, peer_url
 from curta_server.settings import Settings
 from tests.integration.orchestrators import (
     Orchestrator,
@@ -578,3 +579,27 @@ def test_where_an_orchestrator_is_reached_unless_it_is_told() -> None:
     assert peer_url(Settings(public_url="https://curta.example.org")) == "https://curta.example.org"
     both = Settings(public_url="https://curta.example.org", peer_url="http://10.0.0.7:8080")
     assert peer_url(both) == "http://10.0.0.7:8080"
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("http://0.0.0.0:8080", True),
+        ("https://[::]:8080", True),
+        ("http://:8080", True),
+        ("http://127.0.0.1:8080", False),
+        ("http://[::1]:8080", False),
+        ("https://curta.example.org", False),
+    ],
+)
+def test_an_address_that_means_every_interface_is_nobody_s(url: str, expected: bool) -> None:
+    assert is_nowhere(url) is expected
+
+
+async def test_the_log_warns_of_an_address_that_no_other_machine_can_use(database_url: str) -> None:
+    for settings, warnings in (({}, 1), ({"peer_url": "http://10.0.0.7:8080"}, 0)):
+        with capture_logs() as logs:
+            async with any_orchestrator(database_url, host="0.0.0.0", **settings):
+                pass
+        found = [log for log in logs if "CURTA_PEER_URL" in log["event"]]
+        assert [log["log_level"] for log in found] == ["warning"] * warnings

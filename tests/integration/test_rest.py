@@ -97,6 +97,7 @@ async def site(engine: AsyncEngine) -> AsyncIterator[Site]:
         )
     )
     secrets = {}
+    await credentials.bootstrap("", "")
     for role, name in (
         ("user", "anna"),
         ("other", "bert"),

@@ -54,6 +54,7 @@ class FakeCredentials:
         self.sessions: dict[str, FakeToken] = {}
         self.due: set[str] = set()
         self.away = False
+        self.is_bootstrapped = True
 
     def add(self, name: str, role: str) -> str:
         secret = f"{name}-{role}"

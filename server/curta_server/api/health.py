@@ -64,8 +64,8 @@ async def is_alive() -> Response:
 @open_to_all
 @documented("health", {200: shapes.Health}, problems=("unavailable",))
 async def is_ready() -> Response:
-    """Whether requests can be served: the database is reached and can be written to, and its schema is at
-    least this release's."""
+    """Whether requests can be served: the database is reached and can be written to, its schema is at least
+    this release's, and the first tokens of a fresh database are made."""
     try:
         async with asyncio.timeout(READY_TIMEOUT_S):
             state = await migrate.schema_state(services().engine)
@@ -79,6 +79,8 @@ async def is_ready() -> Response:
         raise unavailable(
             f"The schema is at {state.current or 'nothing'}, older than {state.head}: run `curta migrate`.", 5
         )
+    if not services().credentials.is_bootstrapped:
+        raise unavailable("The first tokens are being made.")
     return answers.answer(shapes.Health("ready"))
 
 
