@@ -52,6 +52,11 @@ def encode(frame: AgentFrame | ServerFrame) -> str:
     return _encoder.encode(frame).decode()
 
 
+def encode_bytes(frame: AgentFrame | ServerFrame) -> bytes:
+    """The same, for those who write bytes."""
+    return _encoder.encode(frame)
+
+
 def decode_from_agent(data: str | bytes) -> AgentFrame | None:
     """What an agent sent. Raises: ProtocolError."""
     return _decode(data, _agent_decoder, _AGENT_TYPES)

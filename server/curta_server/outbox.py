@@ -1,6 +1,7 @@
 """What the orchestrator still has to say to one agent, and the loop that says it.
 
-The dispatcher puts in without waiting; one writer per session takes out, frame by frame. Bounded by what the
+The dispatcher puts in without waiting, and what was put in is written in the same breath: no task has to wake
+up for it. Only where the agent does not take what it gets a writer waits until it does. Bounded by what the
 agent may hold: tasks never exceed its slots, acks its results, cancels its attempts; whoever does not read
 is cut off when his small frames pile up. Large tasks stay references to their operands until the moment they
 are written.
@@ -11,9 +12,9 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
-from curta_server.channel import Channel
+from curta_server.channel import Channel, frame_of
 from curta_server.core.events import Named
-from curta_wire.codec import encode
+from curta_wire.codec import encode_bytes
 from curta_wire.frames import Ack, Assignment, Attempt, Cancel, Drain, ServerFrame, Tasks, Welcome
 
 ATTEMPTS_PER_FRAME: Final = 10_000
@@ -59,7 +60,12 @@ class Outbox:
         """Beats that wait for their answer."""
         self._ack_timer: asyncio.TimerHandle | None = None
         self._end_timer: asyncio.TimerHandle | None = None
+        self._channel: Channel | None = None
+        """Where to write, once the session has begun and until it ends."""
+        self._unwritten: bytes | None = None
+        """A frame that the agent did not take yet."""
         self._wake = asyncio.Event()
+        """Set when the writer has to see to it: something is unwritten, or the end."""
         self._closing: SessionEnded | None = None
         self._patience: asyncio.Timeout | None = None
         self._frames = 0
@@ -68,13 +74,13 @@ class Outbox:
 
     def welcome(self, frame: Welcome) -> None:
         self._notices.appendleft(frame)
-        self._wake.set()
+        self._say()
 
     def push(self, assignments: Sequence[Assignment]) -> None:
         self._tasks.extend(assignments)
         self._task_bytes += sum([_weight(assignment) for assignment in assignments])
         self._push_sizes.append(len(assignments))
-        self._wake.set()
+        self._say()
 
     def cancel(self, attempts: Sequence[Named]) -> list[Named]:
         """Follows before any task; what still waits here is not sent at all, and returned."""
@@ -146,31 +152,49 @@ class Outbox:
         self._notices.append(frame)
         if len(self._notices) > NOTICES_MAX:
             self.close(1013, "too many unread frames")
-        self._wake.set()
+        self._say()
 
     def _ack_now(self) -> None:
         if self._ack_timer is not None:
             self._ack_timer.cancel()
             self._ack_timer = None
         self._acks_due = True
-        self._wake.set()
+        self._say()
+
+    def _say(self) -> None:
+        """Write what there is to say, as long as the agent takes it."""
+        channel = self._channel
+        if channel is None or self._unwritten is not None:
+            return
+        while self._closing is None and (frame := self._next()) is not None:
+            written = frame_of(encode_bytes(frame))
+            if not channel.put(written):
+                self._unwritten = written
+                self._wake.set()
+                return
 
     async def write(self, channel: Channel) -> None:
         """Send until the session ends. Raises: SessionEnded, after the close frame or CLOSE_S without room
         for it."""
+        self._channel = channel
         try:
+            self._say()
             while self._closing is None:
                 await self._wake.wait()
                 self._wake.clear()
                 async with asyncio.timeout(None) as self._patience:
-                    while self._closing is None and (frame := self._next()) is not None:
-                        await channel.send(encode(frame))
+                    while self._closing is None and self._unwritten is not None:
+                        await channel.writable()
+                        if channel.put(self._unwritten):
+                            self._unwritten = None
+                            self._say()
                 self._patience = None
             async with asyncio.timeout(CLOSE_S):
                 await channel.close(self._closing.code, self._closing.reason)
         except TimeoutError:
             pass
         finally:
+            self._channel = None
             self._patience = None  # whoever closes later finds nobody who could be waiting
             for timer in (self._ack_timer, self._end_timer):
                 if timer is not None:

@@ -7,7 +7,7 @@ never waits for it. Made by `live` for each connection.
 """
 
 import asyncio
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -37,14 +37,6 @@ class _AnyMessage(msgspec.Struct):
 
 _any_decoder: Final = msgspec.json.Decoder(_AnyMessage)
 BEAT: Final = frame_of(_encoder.encode(Beat()))
-
-
-class Taker(Channel, Protocol):
-    """A channel that takes whole frames without waiting."""
-
-    def put(self, frame: bytes) -> bool: ...
-
-    async def writable(self) -> None: ...
 
 
 class Subscription:
@@ -89,7 +81,7 @@ class Subscription:
 class Viewer:
     """A connection. `scope` is the name of the user whose things it may see, None for everybody's."""
 
-    def __init__(self, channel: Taker, rooms: Rooms, scope: str | None) -> None:
+    def __init__(self, channel: Channel, rooms: Rooms, scope: str | None) -> None:
         self._channel = channel
         self._rooms = rooms
         self._scope = scope

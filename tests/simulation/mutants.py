@@ -26,7 +26,7 @@ from curta_server.intake import Intake
 from curta_server.journal import Journal
 from curta_server.loader import Loader
 from curta_server.roster import Roster
-from tests.simulation import database
+from tests.simulation import database, term_statements
 from tests.simulation.runner import histories
 from tests.simulation.times import datetime_of
 
@@ -156,12 +156,16 @@ class _Impatient:
 
 def skip_on_conflict(stack: ExitStack) -> None:
     """A row that is there already is written over."""
-    get = database.Transaction.get
+    get, append = database.Transaction.get, term_statements._append
 
     def blind(own: database.Transaction, table: str, key: Any) -> Any:
         return None if table == "journal" else get(own, table, key)
 
-    _put(stack, database.Transaction, "get", blind)
+    def over(transaction: database.Transaction, given: Any, *, again: bool) -> list[Any]:
+        with mock.patch.object(database.Transaction, "get", blind):
+            return append(transaction, given, again=again)
+
+    _put(stack, term_statements, "_append", over)
 
 
 def end_without_the_roots_row(stack: ExitStack) -> None:

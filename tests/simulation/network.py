@@ -8,11 +8,13 @@ after a new one's first words.
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from curta_server.channel import PeerGone
+from curta_server.channel import PeerGone, frame_of
 from curta_wire.codec import decode_from_server
 from tests.simulation.loops import World
+from tests.support.frames import text_of
 
 if TYPE_CHECKING:
     from tests.simulation.agents import Agent
@@ -73,7 +75,7 @@ class Closing:
 
 
 class Channel:
-    """One WebSocket; the orchestrator's end has the three methods of `curta_server.channel.Channel`."""
+    """One WebSocket; the orchestrator's end has the methods of `curta_server.channel.Channel`."""
 
     def __init__(self, world: World, agent: "Agent", orchestrator: "Orchestrator") -> None:
         self.world = world
@@ -119,18 +121,32 @@ class Channel:
         return frame
 
     async def send(self, text: str) -> None:
-        while self.down.under_way > UNREAD_MAX and self._over is None:
+        frame = frame_of(text.encode())
+        while self._over is None and not self.put(frame):
+            with suppress(PeerGone):
+                await self.writable()
+
+    def put(self, frame: bytes) -> bool:
+        if self._over is not None:
+            return False
+        if self.down.under_way > UNREAD_MAX:
             self.was_full = True
+            return False
+        if not self.is_broken:  # else it goes nowhere, and nobody knows yet
+            said = decode_from_server(text_of(frame))
+            self.orchestrator.promises.said(self, said)
+            self.down.send(said)
+        return True
+
+    async def writable(self) -> None:
+        while self.down.under_way > UNREAD_MAX and self._over is None:
             self._writer = asyncio.get_running_loop().create_future()
             try:
                 await self._writer
             finally:
                 self._writer = None
-        if self._over is not None or self.is_broken:
-            return
-        frame = decode_from_server(text)
-        self.orchestrator.promises.said(self, frame)
-        self.down.send(frame)
+        if self._over is not None:
+            raise self._over
 
     async def close(self, code: int, reason: str) -> None:
         if self.ended_s is None:

@@ -1,8 +1,10 @@
 """What an agent is told, in which frames, and when the session ends."""
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
+from tests.support.frames import text_of
 from tests.support.waiting import until
 
 from curta_server.core.events import Named
@@ -18,14 +20,23 @@ class Ear:
         self.heard: list[object] = []
         self.closed: tuple[int, str] | None = None
         self.deaf = False
+        self.hears = asyncio.Event()
+        self.on_part: Callable[[], None] = lambda: None
 
     async def receive(self) -> str:
         raise NotImplementedError
 
     async def send(self, text: str) -> None:
+        raise NotImplementedError
+
+    def put(self, frame: bytes) -> bool:
+        if not self.deaf:
+            self.heard.append(decode_from_server(text_of(frame)))
+        return not self.deaf
+
+    async def writable(self) -> None:
         if self.deaf:
-            await asyncio.Event().wait()
-        self.heard.append(decode_from_server(text))
+            await self.hears.wait()
 
     async def close(self, code: int, reason: str) -> None:
         if self.deaf:
@@ -224,6 +235,28 @@ async def test_a_peer_that_takes_nothing_is_not_waited_for() -> None:
         box.close(1001, "nothing heard")
         async with asyncio.timeout(10):
             assert (await writing).code == 1001
+
+
+async def test_what_is_said_is_written_at_once_and_in_order_where_the_peer_takes_it() -> None:
+    box, ear = outbox(), Ear()
+    writing = asyncio.ensure_future(_write(box, ear))
+    await asyncio.sleep(0)
+    box.push([task("a.0")])
+    assert ear.heard == [Tasks(1, [task("a.0")])], "no loop turned since"
+    ear.deaf = True
+    box.push([task("a.1")])
+    box.push([task("a.2")])
+    box.drain()
+    ear.deaf = False
+    box.cancel([Named("a.0", 1)])
+    assert len(ear.heard) == 1, "what could not be written comes first"
+    ear.hears.set()
+    await until(lambda: len(ear.heard) == 5)
+    assert ear.heard[1:] == [
+        Tasks(2, [task("a.1")]), Drain(), Cancel([Attempt("a.0", 1)]), Tasks(3, [task("a.2")]),
+    ]  # fmt: skip
+    box.close(1000, "done")
+    await writing
 
 
 async def test_unread_notices_do_not_pile_up_for_ever() -> None:
