@@ -314,6 +314,28 @@ async def test_what_a_pulling_agent_never_fetched_is_not_given_to_it_when_others
         assert (await server.admin.final(id))["result"] == "42"
 
 
+async def test_a_failure_that_a_pulling_agent_reports_again_is_stored_already_and_counts_once(
+    database_url: str,
+) -> None:
+    async with (
+        orchestrator(database_url, failures_max=2, **QUICK) as server,
+        server.client(AGENT) as agent,
+        server.agent(name="other") as other,
+    ):
+        id = (await server.admin.submit("20+22"))["id"]
+        (task,) = (await agent.ask("GET", "/tasks", params={"wait": 10}))["tasks"]
+        failure = {"attempt": task["attempt"], "error": {"code": "out_of_memory"}}
+        path = f"/tasks/{task['task']}/result"
+        for _ in range(3):
+            await agent.ask("POST", path, json=failure)
+        invented = {**failure, "attempt": task["attempt"] + 1}
+        assert (await agent.problem("POST", path, status=409, json=invented))["type"] == "/problems/not_yours"
+        await other.join()
+        (again,) = await other.tasks(1)
+        await other.answer(again)
+        assert (await server.admin.final(id))["result"] == "42"
+
+
 async def test_an_expression_says_soon_that_a_pulling_agent_asks_no_more(server: Orchestrator) -> None:
     async with server.client(AGENT) as agent:
         assert (await agent.http.get("/tasks")).status_code == 204

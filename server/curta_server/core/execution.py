@@ -33,8 +33,8 @@ class Execution:
     """
 
     __slots__ = (
-        "_leaves_from", "_remaining", "_stack", "_uses", "attempts", "avoided", "committed",
-        "durations_ms", "ended", "failed", "failures", "former", "held", "id", "is_gated", "losses",
+        "_leaves_from", "_remaining", "_stack", "_uses", "answered", "attempts", "avoided", "committed",
+        "durations_ms", "ended", "failures", "former", "held", "id", "is_gated", "losses",
         "negated", "pending", "plan", "ready", "root", "runs", "seconds", "started", "started_s", "state",
         "twins", "uncommitted", "user", "values", "values_bytes", "verdicts",
     )  # fmt: skip
@@ -69,8 +69,9 @@ class Execution:
         self.former: dict[int, dict[int, str]] = {}
         self.seconds: set[int] = set()
         self.failures: dict[int, int] = {}
-        self.failed: dict[int, set[int]] = {}
-        """By task: attempts of earlier epochs that failed. Said again they count for nothing."""
+        self.answered: dict[int, dict[int, str]] = {}
+        """By task: attempts that were answered with no value that counts, each with its agent. Said again they
+        count for nothing."""
         self.losses: dict[int, int] = {}
         self.verdicts: dict[int, str] = {}
         """What is to be said of tasks that failed or were lost once too often, should no attempt win."""

@@ -155,7 +155,7 @@ class Hands:
         epoch = attempt >> 20
         if epoch == self._epoch:
             return execution.former.get(task, {}).get(attempt) == agent
-        return 0 < epoch < self._epoch and attempt not in execution.failed.get(task, ())
+        return 0 < epoch < self._epoch and attempt not in execution.answered.get(task, ())
 
     def forget_former(self, execution: Execution, task: int, attempt: int) -> None:
         """The attempt is in somebody's hands again, or answered."""
@@ -164,6 +164,10 @@ class Hands:
             former.pop(attempt, None)
             if not former:
                 del execution.former[task]
+
+    def note_answer(self, execution: Execution, task: int, attempt: int, agent: Agent) -> None:
+        """The attempt has its answer, and it is no value that counts: its agent may repeat it."""
+        execution.answered.setdefault(task, {})[attempt] = agent.id
 
     def _remember(self, run: Run) -> None:
         """The attempt ended without an answer: its agent may still come back with it."""

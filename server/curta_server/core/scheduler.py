@@ -264,6 +264,8 @@ class Scheduler:
         winner = execution.uncommitted.get(task)
         if winner is not None and winner.agent.id == agent_id and winner.attempt == attempt:
             return True
+        if execution.answered.get(task, {}).get(attempt) == agent_id:
+            return True
         return self.hands.was_handed(execution, task, attempt, agent_id)
 
     # --- results ----------------------------------------------------------------------------------
@@ -306,6 +308,8 @@ class Scheduler:
         elif answer.error == "cancelled":
             # The answer to our own `cancel` of an attempt that nobody wanted: no failure of the agent's.
             self.hands.forget_former(execution, task, answer.attempt)
+            if answer.attempt >> 20 == self.epoch:
+                self.hands.note_answer(execution, task, answer.attempt, agent)
             self.acks.now(agent.id, named)
         else:
             self.hands.forget_former(execution, task, answer.attempt)
@@ -324,6 +328,7 @@ class Scheduler:
         """An attempt that was in the agent's hands has its answer."""
         execution, task = run.execution, run.task
         if run.given_up:
+            self.hands.note_answer(execution, task, run.attempt, run.agent)
             self.acks.in_time(execution, task, run.agent.id, Named(run.name, run.attempt))
             return
         self.hands.detach(run)
@@ -332,6 +337,7 @@ class Scheduler:
             run.finished_s = self.now
             self._settle(run)
             return
+        self.hands.note_answer(execution, task, run.attempt, run.agent)
         named = Named(run.name, run.attempt)
         if execution.ended or execution.state[task] >= DONE:
             self.acks.in_time(execution, task, run.agent.id, named)
@@ -373,8 +379,6 @@ class Scheduler:
         execution, task = run.execution, run.task
         execution.count_attempt(task, run.attempt, self.epoch)
         self.hands.avoid(run)
-        if run.attempt >> 20 != self.epoch:
-            execution.failed.setdefault(task, set()).add(run.attempt)
         failures = execution.failures[task] = execution.failures.get(task, 0) + 1
         if failures >= self.rules.failures_max:
             why = f"{answer.error}: {answer.message}" if answer.message else str(answer.error)
