@@ -10,19 +10,23 @@ This package never imports the server.
 """
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from curta_agent.settings import AgentSettings
+
+EXIT_OF_CODE: Final = {4000: 10, 4001: 11, 4002: 12, 4003: 13}
+"""Close codes after which an agent does not come back (other protocol, token revoked, connected elsewhere,
+removed by an admin), each with the exit code of the process."""
 
 
 async def run_agent(settings: "AgentSettings", stop: asyncio.Event | None = None) -> int:
     """Run one agent until it is told to stop; gives the exit code of the process.
 
-    0: stopped by a signal (or `stop`), work delivered or handed back. 1: an orchestrator refused this agent
-    for good (other protocol, token revoked, replaced, removed), or its own HTTP port cannot be opened; the
-    log says which. SIGTERM and SIGINT are handled here unless `stop` is given; a second signal cuts the
-    draining short. Ends within `settings.drain_s` of being told to, or 5 s where that is longer.
+    0: stopped by a signal (or `stop`), work delivered or handed back. 1: it cannot start; the log says why.
+    `EXIT_OF_CODE`: an orchestrator refused this agent for good. SIGTERM and SIGINT are handled here unless
+    `stop` is given; a second signal cuts the draining short. Ends within `settings.drain_s` of being told to,
+    or 5 s where that is longer.
     """
     # Imported late: child processes that compute large numbers import this package, and need no socket for
     # that.

@@ -15,6 +15,7 @@ from uuid import uuid4
 
 import structlog
 
+from curta_agent import EXIT_OF_CODE
 from curta_agent.addresses import Addresses
 from curta_agent.connection import Connection, ConnectionFailed, ConnectionRefused, open_connection, trust
 from curta_agent.ledger import Ledger
@@ -151,7 +152,7 @@ class Agent:
                 log.error(
                     "stopped by the orchestrator", why=FINAL_CODES[ended.code], code=ended.code, url=url
                 )
-                return 1
+                return EXIT_OF_CODE[ended.code]
             self._note_end(url, ended)
         return 0
 

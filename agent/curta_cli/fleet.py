@@ -1,7 +1,8 @@
 """The agents of `curta up`: child processes that are started, kept running, and gone when we are.
 
 Each child watches a pipe whose other end only we hold, so it dies with us even after kill -9. A child that
-ends by itself is started again, with growing pauses. It knows nothing of the orchestrator but its address.
+ends by itself is started again, with growing pauses, as far as it may: who was removed by an admin is not let in
+for a minute, and a token that was revoked stays so. It knows nothing of the orchestrator but its address.
 """
 
 import asyncio
@@ -15,6 +16,8 @@ from typing import Self
 
 import structlog
 
+from curta_agent import EXIT_OF_CODE
+
 log = structlog.get_logger(__name__)
 
 DRAIN_S = 1.0
@@ -24,6 +27,14 @@ STOP_S = 1.6
 PAUSE_MIN_S, PAUSE_MAX_S = 0.5, 10.0
 STEADY_S = 30.0
 """An agent that ran so long starts again at once, whatever happened before."""
+REMOVED, REMOVED_S = EXIT_OF_CODE[4003], 60.0
+"""The exit code of an agent that an admin removed, and how long none takes its place."""
+FINAL = {
+    EXIT_OF_CODE[4000]: "the orchestrator speaks another version of the protocol",
+    EXIT_OF_CODE[4001]: "the agents' token was revoked; the next start makes a new one",
+}
+"""Exit codes after which another agent would fare no better, and why. (One whose UUID is connected elsewhere is
+not among them: each has its own.)"""
 
 PASSED = frozenset({"CURTA_LOG_LEVEL", "CURTA_LOG_FORMAT", "CURTA_CA", "CURTA_OPERATIONS"})
 """Our own variables that agents get as well; the others are the orchestrator's, or secret."""
@@ -70,13 +81,20 @@ class Fleet:
         await self._group.__aexit__(kind, error, trace)
 
     async def _keep(self, number: int) -> None:
-        """Run one agent, again and again, until cancelled."""
+        """Run one agent, again and again, until cancelled or it makes no sense any more."""
         name = f"{socket.gethostname()}-{number}"
         loop = asyncio.get_running_loop()
         pause_s = PAUSE_MIN_S
         while True:
             started = loop.time()
             code = await self._run(name)
+            if code in FINAL:
+                log.error("an agent ended for good", agent=name, why=FINAL[code])
+                return
+            if code == REMOVED:
+                log.warning("an admin removed an agent", agent=name, again_in_s=REMOVED_S)
+                await asyncio.sleep(REMOVED_S)
+                continue
             if loop.time() - started > STEADY_S:
                 pause_s = PAUSE_MIN_S
             log.warning("an agent ended; starting it again", agent=name, code=code, pause_s=pause_s)

@@ -156,15 +156,15 @@ async def test_a_redirect_that_is_no_url_is_ignored(orchestrator: FakeOrchestrat
     assert (await first.results(1))[0]["value"] == "5"
 
 
-@pytest.mark.parametrize("code", [4000, 4001, 4002, 4003])
-async def test_final_close_codes_stop_the_agent(
-    orchestrator: FakeOrchestrator, start: Start, code: int
+@pytest.mark.parametrize(("code", "exit_code"), [(4000, 10), (4001, 11), (4002, 12), (4003, 13)])
+async def test_final_close_codes_stop_the_agent_each_with_an_exit_code_of_its_own(
+    orchestrator: FakeOrchestrator, start: Start, code: int, exit_code: int
 ) -> None:
     agent = start()
     conversation = await orchestrator.conversation()
     await conversation.tasks(task("long", duration_ms=600_000))
     await conversation.connection.close(code)
-    assert await agent.exit_code() == 1
+    assert await agent.exit_code() == exit_code
     assert len(orchestrator.requests) == 1
 
 

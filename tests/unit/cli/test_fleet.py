@@ -1,8 +1,10 @@
 """The agents of `curta up`: kept running, and never alone."""
 
+import asyncio
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tests.support.waiting import until
@@ -60,6 +62,47 @@ async def test_one_that_ends_is_started_again(
     stand_in(monkeypatch, tmp_path, "sys.exit(3)")
     async with Fleet("http://127.0.0.1:1", tmp_path / "token", 1, 4):
         await until(lambda: len(started(record)) >= 3)
+
+
+async def test_one_that_an_admin_removed_is_replaced_when_it_may_be_and_not_before(
+    record: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    removed, may_come = asyncio.Event(), asyncio.Event()
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        removed.set()
+        await may_come.wait()
+
+    stand_in(monkeypatch, tmp_path, "sys.exit(13)")
+    monkeypatch.setattr(fleet, "asyncio", SimpleNamespace(**vars(asyncio) | {"sleep": pause}))
+    async with Fleet("http://127.0.0.1:1", tmp_path / "token", 1, 4):
+        async with asyncio.timeout(10):
+            await removed.wait()
+        assert pauses == [60.0] and len(started(record)) == 1
+        may_come.set()
+        await until(lambda: len(started(record)) >= 2)
+
+
+@pytest.mark.parametrize("code", [10, 11])
+async def test_one_that_would_fare_no_better_is_not_started_again(
+    record: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    monkeypatch.setattr(fleet, "PAUSE_MIN_S", 0.0)
+    stand_in(monkeypatch, tmp_path, f"sys.exit({code})")
+    async with Fleet("http://127.0.0.1:1", tmp_path / "token", 2, 4) as agents:
+        await until(lambda: all(keeper.done() for keeper in agents._keepers))
+    assert len(started(record)) == 2
+
+
+async def test_one_whose_uuid_is_connected_elsewhere_is_replaced_by_one_with_its_own(
+    record: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fleet, "PAUSE_MIN_S", 0.01)
+    stand_in(monkeypatch, tmp_path, "sys.exit(12)")
+    async with Fleet("http://127.0.0.1:1", tmp_path / "token", 1, 4):
+        await until(lambda: len(started(record)) >= 2)
 
 
 async def test_one_that_does_not_stop_is_killed(
