@@ -1,7 +1,7 @@
 """The agents of `curta up`: child processes that are started, kept running, and gone when we are.
 
 Each child watches a pipe whose other end only we hold, so it dies with us even after kill -9. A child that
-ends by itself is started again, with growing pauses, as far as it may: who was removed by an admin is not let in
+ends by itself is started again, with growing pauses, as far as it may: where an admin removed one, none comes
 for a minute, and a token that was revoked stays so. It knows nothing of the orchestrator but its address.
 """
 
@@ -33,8 +33,8 @@ FINAL = {
     EXIT_OF_CODE[4000]: "the orchestrator speaks another version of the protocol",
     EXIT_OF_CODE[4001]: "the agents' token was revoked; the next start makes a new one",
 }
-"""Exit codes after which another agent would fare no better, and why. (One whose UUID is connected elsewhere is
-not among them: each has its own.)"""
+"""Exit codes after which another agent would fare no better, and why. (One whose UUID is connected elsewhere
+is not among them: each has its own.)"""
 
 PASSED = frozenset({"CURTA_LOG_LEVEL", "CURTA_LOG_FORMAT", "CURTA_CA", "CURTA_OPERATIONS"})
 """Our own variables that agents get as well; the others are the orchestrator's, or secret."""

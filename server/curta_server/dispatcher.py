@@ -132,13 +132,15 @@ class Dispatcher(Looking):
         """Lead for one term, until cancelled. Raises: NotLeading (perhaps in a group) when the term is
         over."""
         settings = self._settings
-        operations, expected = await self._read_the_table(epoch)
+        operations, expected, lost_us = await self._read_the_table(epoch)
         durations = [0] * len(OPERATIONS)
         for row in operations:
             durations[OPERATIONS.index(row.name)] = row.duration_ms
         scheduler = Scheduler(
             epoch, rules(settings), durations, expected=map(str, expected), now=time.monotonic()
         )
+        for agent, us in lost_us.items():
+            scheduler.crew.recall(agent, us / 1_000_000 - self._clock.offset_s)
         journal = Journal(self._journal_engine, epoch, settings, clock=self.us, stored=self._stored)
         loader = Loader(
             self._engine, epoch, settings, post=self.post, clock_us=self.now_us, durations=durations,
@@ -167,14 +169,14 @@ class Dispatcher(Looking):
             for link in list(self._by_number.values()):
                 link.outbox.close(1012 if self._is_resigning else 1013, "this orchestrator stops leading")
 
-    async def _read_the_table(self, epoch: int) -> tuple[list[store.OperationRow], set[UUID]]:
+    async def _read_the_table(self, epoch: int) -> tuple[list[store.OperationRow], set[UUID], dict[str, int]]:
+        """The operations, who is to be waited for, and who is lost since when."""
         while True:
             try:
                 async with self._engine.connect() as connection:
                     operations = await store.operations(connection)
                     expected = await store.connected_agents(connection)
-                await self.roster.load(epoch)
-                return operations, expected
+                return operations, expected, await self.roster.load(epoch)
             except Exception as error:
                 if not store.is_outage(error):
                     raise
@@ -384,7 +386,7 @@ class Dispatcher(Looking):
             self._term.loader.dropped(expression)
             self._feed.publish_final(expression)
         for agent in commands.lost:
-            self.roster.left(agent)
+            self.roster.lost(agent)
             link = links.get(agent)
             if link is not None and link.guest.pulls:
                 self.leave(link)  # no connection will end for it

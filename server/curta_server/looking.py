@@ -140,7 +140,10 @@ class Looking(ABC):
             id=agent.id,
             name=guest.name if guest is not None else "",
             slots=guest.slots if guest is not None else agent.slots,
-            operations=tuple(
+            # One that is lost since before this term has said nothing to the scheduler.
+            operations=guest.operations
+            if guest is not None
+            else tuple(
                 name for operation, name in enumerate(OPERATIONS) if agent.operations >> operation & 1
             ),
             status=status,

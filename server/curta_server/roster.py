@@ -8,6 +8,7 @@ import asyncio
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 import structlog
@@ -58,20 +59,21 @@ class Roster:
         self._removed_until_us: dict[str, int] = {}
         self._changed = asyncio.Event()
         self._saving = asyncio.Lock()
-        self._came: dict[str, Guest] = {}
+        self._came: dict[str, store.AgentSeen] = {}
         self._left_us: dict[str, int] = {}
         """Not saved yet."""
         self._gone_us: dict[str, int] = {}
         """The absent ones of whom something is still known, whoever left first before the others."""
 
-    async def load(self, epoch: int) -> None:
-        """At the start of a term: what the table remembers; what an earlier term left unsaved is out of
-        date."""
+    async def load(self, epoch: int) -> dict[str, int]:
+        """At the start of a term: what the table remembers; what an earlier term left unsaved is out of date.
+        Gives who is lost, and since when (microseconds)."""
         self._epoch = epoch
         self._came.clear()
         self._left_us.clear()
         async with self._engine.connect() as connection:
             rows = await store.list_agents(connection, limit=1_000_000, lost_s=FORGET_S)
+        lost_us: dict[str, int] = {}
         for row in rows:
             id = str(row.id)
             self._guests[id] = Guest(
@@ -82,14 +84,19 @@ class Roster:
                 slots=row.slots,
                 operations=tuple(row.operations),
                 version=row.version,
-                connected_us=int(row.connected_at.timestamp() * 1_000_000),
+                connected_us=_us(row.connected_at),
             )
-            if not row.connected:
-                self._gone_us[id] = self._now_us()
+            self._gone_us.pop(id, None)
+            if row.lost_at is not None:
+                self._gone_us[id] = _us(row.lost_at)
+                if row.is_lost:
+                    lost_us[id] = _us(row.lost_at)
             if row.draining:
                 self._draining.add(id)
             if row.removed_until is not None:
-                self._removed_until_us[id] = int(row.removed_until.timestamp() * 1_000_000)
+                self._removed_until_us[id] = _us(row.removed_until)
+        self._gone_us = dict(sorted(self._gone_us.items(), key=lambda one: one[1]))
+        return lost_us
 
     def guest(self, agent: str) -> Guest | None:
         return self._guests.get(agent)
@@ -100,16 +107,27 @@ class Roster:
 
     def came(self, guest: Guest) -> None:
         self._guests[guest.id] = guest
-        self._came[guest.id] = guest
+        self._came[guest.id] = _seen(guest, self._now_us())
         self._left_us.pop(guest.id, None)
         self._changed.set()
         self._gone_us.pop(guest.id, None)
 
+    def lost(self, agent: str) -> None:
+        """It fell silent, for good or until it comes back; a blip within the grace is not told here."""
+        self._gone(agent, self._now_us())
+
     def left(self, agent: str) -> None:
-        """For good or until it comes back; a blip within the grace is not told here."""
-        self._left_us[agent] = self._now_us()
+        """It left on purpose, or was told to; until then it was seen."""
+        now_us = self._now_us()
+        guest = self._guests.get(agent)
+        if guest is not None:
+            self._came[agent] = _seen(guest, now_us)
+        self._gone(agent, now_us)
+
+    def _gone(self, agent: str, now_us: int) -> None:
+        self._left_us[agent] = now_us
         self._gone_us.pop(agent, None)
-        self._gone_us[agent] = self._left_us[agent]
+        self._gone_us[agent] = now_us
         self._changed.set()
 
     def is_draining(self, agent: str) -> bool:
@@ -182,13 +200,13 @@ class Roster:
             async with self._engine.begin() as connection:
                 await store.hold_term(connection, self._epoch)
                 if came:
-                    seen = self._now_us()
-                    await store.save_agents(connection, [_seen(guest, seen) for guest in came.values()])
+                    await store.save_agents(connection, list(came.values()))
                 if left:
                     await store.mark_lost(connection, left)
         except BaseException:
-            self._came = came | self._came
+            # Who came since then has not left; who came and left in one is gone.
             self._left_us = {k: v for k, v in left.items() if k not in self._came} | self._left_us
+            self._came = came | self._came
             raise
 
     def _forget(self) -> None:
@@ -202,6 +220,10 @@ class Roster:
             self._guests.pop(agent, None)
         for agent in [agent for agent, until in self._removed_until_us.items() if until <= now_us]:
             del self._removed_until_us[agent]
+
+
+def _us(moment: datetime) -> int:
+    return int(moment.timestamp() * 1_000_000)
 
 
 def _seen(guest: Guest, seen_us: int) -> store.AgentSeen:

@@ -36,6 +36,12 @@ async def server(database_url: str) -> AsyncIterator[Orchestrator]:
 # --- over a restart
 
 
+async def are_remembered(engine: AsyncEngine, count: int) -> bool:
+    """Whether the table says that so many agents are connected."""
+    async with engine.connect() as connection:
+        return len(await store.connected_agents(connection)) == count
+
+
 async def test_a_drained_agent_stays_drained_over_a_restart(database_url: str) -> None:
     async with orchestrator(database_url, **QUICK) as server, server.agent() as agent:
         await agent.join()
@@ -85,12 +91,7 @@ async def test_what_was_queued_waits_after_a_restart_for_agents_that_may_hold_it
         await old.join()
         id = (await server.admin.submit("20+22"))["id"]
         assert (await server.admin.show(id))["status"] == "queued"
-
-        async def is_remembered() -> bool:
-            async with engine.connect() as connection:
-                return len(await store.connected_agents(connection)) == 1
-
-        await until(is_remembered)
+        await until(lambda: are_remembered(engine, 1))
     async with orchestrator(database_url, **settings) as server, server.agent(name="new") as new:
         await new.join()
         fresh = (await server.admin.submit("1+2"))["id"]
@@ -100,6 +101,57 @@ async def test_what_was_queued_waits_after_a_restart_for_agents_that_may_hold_it
         await server.admin.final(fresh)
         (task,) = await new.tasks(1, within_s=5)
         assert task["task"].startswith(id)
+
+
+async def test_lost_agents_are_shown_for_the_rest_of_the_hour_by_the_next_leader(
+    database_url: str, engine: AsyncEngine
+) -> None:
+    """Those who fell silent, with what they offered; not those who left on purpose or were removed."""
+    async with orchestrator(database_url, **QUICK) as server:
+        async with (
+            server.agent(name="silent", operations=["division"]) as silent,
+            server.agent(name="leaving") as leaving,
+            server.agent(name="removed") as removed,
+        ):
+            for agent in (silent, leaving, removed):
+                await agent.join()
+            await leaving.send("bye")
+            await server.admin.ask("DELETE", f"/agents/{removed.id}")
+
+        async def is_lost() -> bool:
+            return [(a["name"], a["status"]) for a in (await server.admin.agents()).values()] == [
+                ("silent", "lost")
+            ]
+
+        await until(is_lost)
+        await until(lambda: are_remembered(engine, 0))
+        (before,) = (await server.admin.agents()).values()
+    async with orchestrator(database_url, **QUICK) as server:
+        (after,) = (await server.admin.agents()).values()
+        for same in ("id", "name", "status", "slots", "operations", "connected_at"):
+            assert after[same] == before[same], same
+        assert after["operations"] == ["division"]
+        assert 0 < after["last_seen_s"] < 60
+        async with server.agent(agent=silent.id) as again:
+            await again.join()
+            (after,) = (await server.admin.agents()).values()
+            assert after["status"] == "connected"
+
+
+async def test_an_agent_that_never_comes_back_to_a_new_leader_is_shown_with_what_it_offered(
+    database_url: str, engine: AsyncEngine
+) -> None:
+    async with orchestrator(database_url, **QUICK) as server, server.agent(operations=["division"]) as agent:
+        await agent.join()
+        await until(lambda: are_remembered(engine, 1))
+    async with orchestrator(database_url, **QUICK) as server:
+
+        async def is_lost() -> bool:
+            return [a["status"] for a in (await server.admin.agents()).values()] == ["lost"]
+
+        await until(is_lost)
+        (missed,) = (await server.admin.agents()).values()
+        assert missed["operations"] == ["division"]
 
 
 # --- many at once

@@ -49,6 +49,35 @@ async def test_a_drain_survives_the_leader(engine: AsyncEngine) -> None:
     assert roster.is_draining(one.id)
 
 
+async def test_who_is_lost_is_told_to_the_next_leader_and_who_left_is_not(engine: AsyncEngine) -> None:
+    here, silent, leaving, removed = (guest() for _ in range(4))
+    roster = await leading(engine, 1, here, silent, leaving, removed)
+    roster.lost(silent.id)
+    roster.left(leaving.id)
+    assert await roster.remove(removed.id)
+    await roster._save()
+    assert {id for id, row in (await rows(engine)).items() if row.connected} == {here.id}
+    assert set(await Roster(engine, lambda: 0).load(2)) == {silent.id}
+
+
+async def test_who_came_and_left_while_the_database_was_away_has_left(
+    engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = guest(), guest()
+    roster = await leading(engine, 1, one, other)
+    roster.left(one.id)
+    with monkeypatch.context() as away:
+        away.setattr(store, "hold_term", raises_outage)
+        with pytest.raises(ConnectionRefusedError):
+            await roster._save()
+    await roster._save()
+    assert {id for id, row in (await rows(engine)).items() if row.connected} == {other.id}
+
+
+async def raises_outage(*_: object) -> None:
+    raise ConnectionRefusedError
+
+
 async def test_a_drain_that_the_table_cannot_remember_is_refused(engine: AsyncEngine) -> None:
     one = guest()
     roster = await leading(engine, 1, one)

@@ -70,8 +70,8 @@ class Execution:
         self.seconds: set[int] = set()
         self.failures: dict[int, int] = {}
         self.answered: dict[int, dict[int, str]] = {}
-        """By task: attempts that were answered with no value that counts, each with its agent. Said again they
-        count for nothing."""
+        """By task: attempts that were answered with no value that counts, each with its agent. Said again
+        they count for nothing."""
         self.losses: dict[int, int] = {}
         self.verdicts: dict[int, str] = {}
         """What is to be said of tasks that failed or were lost once too often, should no attempt win."""

@@ -334,10 +334,15 @@ class Liveness:
         """The agent was connected when the last epoch ended, and never came: lost, as people see it."""
         self._scheduler.commands.lost.append(id)
         if id not in self.agents:
-            agent = self.agents[id] = Agent(id, self._claims)
-            agent.is_lost = True
-            agent.heard_s = self.gate.since_s
-            agent.gone_s = self.lease_time
+            self.recall(id, self.lease_time)
+            self.agents[id].heard_s = self.gate.since_s
+
+    def recall(self, id: str, gone_s: float) -> None:
+        """Somebody was lost before this term, or over its beginning: people see it for a while, and it takes
+        part in nothing."""
+        agent = self.agents[id] = Agent(id, self._claims)
+        agent.is_lost = True
+        agent.heard_s = agent.gone_s = gone_s
 
     def _check_limits(self) -> None:
         rules, now = self._rules, self._scheduler.now

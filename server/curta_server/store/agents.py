@@ -46,6 +46,11 @@ class AgentRow:
     lost_at: datetime | None
     removed_until: datetime | None
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether it fell silent. Who left on purpose, or was told to, was seen at that very moment."""
+        return self.lost_at is not None and self.seen_at < self.lost_at
+
 
 _COLUMNS = """id, name, token_id, owner, slots, operations, version, connected, draining, connected_at,
     seen_at, lost_at, removed_until"""

@@ -1,6 +1,5 @@
 """What agents still say of attempts of before a restart, and of attempts that nobody wants any more."""
 
-import pytest
 from tests.support.stage import Stage, named
 
 from curta_server.core.crew import Run

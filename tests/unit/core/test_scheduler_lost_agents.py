@@ -72,3 +72,17 @@ def test_who_never_comes_back_to_a_new_leader_is_lost() -> None:
     assert stage.submit("1+2") and stage.hands["b"], "it takes part in nothing"
     stage.join("a")
     assert not agents["a"].is_lost
+
+
+def test_who_was_lost_before_the_term_is_remembered_for_the_rest_of_the_hour_or_until_it_comes() -> None:
+    stage = Stage()
+    crew = stage.scheduler.crew
+    crew.recall("a", stage.now - 3590)
+    crew.recall("b", stage.now - 3590)
+    assert stage.submit("1+2") and not stage.hands, "they take part in nothing"
+    stage.join("b")
+    assert not crew.agents["b"].is_lost and stage.hands["b"]
+    stage.wait(9, beating="b")
+    assert crew.agents["a"].is_lost
+    stage.wait(2, beating="b")
+    assert set(crew.agents) == {"b"}
