@@ -43,10 +43,9 @@ class ExpressionsSource:
         """Those of the page that are final, as they were encoded last time."""
 
     async def items(self) -> Items:
-        rows, following = await expression_views.page(self._services, self._window)
-        memory = await expression_views.memory_of(self._services, rows)
+        seen, following = await expression_views.page(self._services, self._window)
         items, final = {}, {}
-        for row in rows:
+        for row, memory in seen:
             id = str(row.id)
             item = self._final.get(id)
             if item is None:

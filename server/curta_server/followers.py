@@ -26,10 +26,12 @@ from curta_server.peer_frames import (
     CHANGED_MAX,
     FINALS_MAX,
     SILENCE_S,
+    STARTED_MAX,
     SUBPROTOCOL,
     AgentsFound,
     AskAgents,
     AskProgress,
+    AskStarted,
     AskStats,
     AskTasks,
     Beat,
@@ -38,6 +40,7 @@ from curta_server.peer_frames import (
     LeaderFrame,
     Malformed,
     ProgressFound,
+    StartedFound,
     StatsFound,
     TasksFound,
     Watch,
@@ -158,6 +161,8 @@ class Follower:
             match decode_from_follower(data):
                 case AskProgress(n, expressions):
                     await self._send(ProgressFound(n, self._progress(expressions)))
+                case AskStarted(n):
+                    await self._send(StartedFound(n, self._dispatcher.started()[:STARTED_MAX]))
                 case AskTasks(n, expression, tasks):
                     await self._send(TasksFound(n, self._task_states(expression, tasks)))
                 case AskAgents(n, after, limit):

@@ -34,6 +34,7 @@ from curta_server.peer_frames import (
     SUBPROTOCOL,
     AskAgents,
     AskProgress,
+    AskStarted,
     AskStats,
     AskTasks,
     FollowerFrame,
@@ -98,6 +99,11 @@ class Following:
         for at in range(0, len(expressions), EXPRESSIONS_MAX):
             some = list(expressions[at : at + EXPRESSIONS_MAX])
             found |= await self._ask(lambda n, some=some: AskProgress(n, some))  # type: ignore[misc]
+        return found
+
+    async def started(self) -> list[str]:
+        """The expressions that run, and whose rows may not say so yet. Raises: Unanswered."""
+        found: list[str] = await self._ask(AskStarted)
         return found
 
     async def task_states(self, expression: str, tasks: Sequence[int]) -> dict[int, TaskState] | None:

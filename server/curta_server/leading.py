@@ -37,6 +37,8 @@ class Here(Protocol):
 
     def progress(self, expression: str) -> Progress | None: ...
 
+    def started(self) -> list[str]: ...
+
     def task_states(self, expression: str, tasks: Sequence[int]) -> dict[int, TaskState] | None: ...
 
     def cancelled(self, expression: str) -> None: ...
@@ -48,6 +50,8 @@ class There(Protocol):
     """What is asked of `following`."""
 
     async def progress(self, expressions: Sequence[str]) -> dict[str, Progress]: ...
+
+    async def started(self) -> list[str]: ...
 
     async def task_states(self, expression: str, tasks: Sequence[int]) -> dict[int, TaskState] | None: ...
 
@@ -95,6 +99,18 @@ class Leading:
             return Memory(await self._there.progress(expressions))
         except Unanswered:
             return Memory(away=NO_ANSWER)
+
+    async def started(self) -> Sequence[str]:
+        """The expressions that run, and whose rows may not say so yet. None where nobody can be asked: then
+        nothing else shows them as running, either."""
+        if self._here.leading:
+            return self._here.started()
+        if self._leadership.other is None:
+            return ()
+        try:
+            return await self._there.started()
+        except Unanswered:
+            return ()
 
     def plan(self, expression: str) -> Plan | None:
         """The expression's plan, where it is in this process's memory."""

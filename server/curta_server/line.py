@@ -18,12 +18,14 @@ from curta_server.peer_frames import (
     SILENCE_S,
     AgentsFound,
     AskAgents,
+    AskStarted,
     AskStats,
     Beat,
     Changed,
     Finals,
     FollowerFrame,
     ProgressFound,
+    StartedFound,
     StatsFound,
     TasksFound,
     Watch,
@@ -35,7 +37,7 @@ ASK_S: Final = 1.0
 """Who looks at an expression waits for the leader no longer than this."""
 ASKS_MAX: Final = 1_000
 """Without an answer yet, at a time; beyond, the table has to do."""
-NEWER: Final = (AskAgents, AskStats)
+NEWER: Final = (AskAgents, AskStarted, AskStats)
 """Asks that a leader of an earlier release ignores …"""
 IGNORED_S: Final = 5.0
 """… and is then not asked again for so long."""
@@ -110,6 +112,7 @@ class Line:
             match decode_from_leader(data):
                 case (
                     ProgressFound(n, found)
+                    | StartedFound(n, found)
                     | TasksFound(n, found)
                     | AgentsFound(n, found)
                     | StatsFound(n, found)

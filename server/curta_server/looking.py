@@ -36,6 +36,10 @@ _SHOWN = {
 
 LONG_DIGITS = 1_000
 
+START_WRITTEN_S = 10.0
+"""The table tells of a start with the commit after the next tick. While a commit takes longer than this, the
+table answers nobody."""
+
 STATS_FRESH_S = 1.0
 """Figures are summed up over all expressions and agents at most so often: anybody may ask for them."""
 
@@ -100,6 +104,14 @@ class Looking(ABC):
             waiting_for=self.term.scheduler.waiting_for(execution),
             started_at_us=None if execution.started_s is None else self.us(execution.started_s),
         )
+
+    def started(self) -> list[str]:
+        """The expressions that run, and whose rows may not say so yet."""
+        if self.term is None:
+            return []
+        since_s = time.monotonic() - START_WRITTEN_S
+        executions = self.term.scheduler.executions.values()
+        return [one.id for one in executions if one.started_s is not None and one.started_s > since_s]
 
     def task_states(self, expression: str, tasks: Sequence[int]) -> dict[int, TaskState] | None:
         """The states of these tasks; None where the expression is not in memory."""

@@ -6,6 +6,8 @@ Spoken by `following` (the follower's side) and `followers` (the leader's). JSON
 
     follower ─► progress (n, expressions) ─► leader       how far are these?
              ◄─ progress (n, found)
+             ─► started (n)                               which run, and may not be so in the table yet?
+             ◄─ started (n, found)
              ─► tasks (n, expression, tasks)              in what state are these tasks of it?
              ◄─ tasks (n, found)
              ─► agents (n, after, limit)                  who is there, and what do they compute?
@@ -31,6 +33,8 @@ PATH: Final = "/peers/connect"
 EXPRESSIONS_MAX: Final = 1_000
 """In one ask; whoever has more asks several times."""
 TASKS_MAX: Final = 2_000
+STARTED_MAX: Final = 50_000
+"""In one frame: two megabytes. Of more, the table has to do for the rest, a moment behind."""
 FINALS_MAX: Final = 10_000
 """In one frame: less than half a megabyte."""
 AGENTS_MAX: Final = 1_000
@@ -50,6 +54,12 @@ Identifier = Annotated[str, Meta(max_length=36)]
 class AskProgress(Struct, frozen=True, tag="progress"):
     n: Number
     expressions: Annotated[list[Identifier], Meta(max_length=EXPRESSIONS_MAX)]
+
+
+class AskStarted(Struct, frozen=True, tag="started"):
+    """The expressions that run, and whose rows may not say so yet."""
+
+    n: Number
 
 
 class AskTasks(Struct, frozen=True, tag="tasks"):
@@ -89,6 +99,11 @@ class ProgressFound(Struct, frozen=True, tag="progress"):
     found: dict[str, Progress]
 
 
+class StartedFound(Struct, frozen=True, tag="started"):
+    n: Number
+    found: Annotated[list[Identifier], Meta(max_length=STARTED_MAX)]
+
+
 class TasksFound(Struct, frozen=True, tag="tasks"):
     """`found` is None where the expression is not in the leader's memory."""
 
@@ -126,16 +141,18 @@ class Beat(Struct, frozen=True, tag="beat"):
     """Nothing but a sign of life."""
 
 
-FollowerFrame = AskProgress | AskTasks | AskAgents | AskStats | Watch | Beat
-LeaderFrame = ProgressFound | TasksFound | AgentsFound | StatsFound | Changed | Finals | Beat
+FollowerFrame = AskProgress | AskStarted | AskTasks | AskAgents | AskStats | Watch | Beat
+LeaderFrame = ProgressFound | StartedFound | TasksFound | AgentsFound | StatsFound | Changed | Finals | Beat
 
 F = TypeVar("F")
 
 _encoder: Final = msgspec.json.Encoder()
 _follower_decoder: Final = msgspec.json.Decoder(FollowerFrame)
 _leader_decoder: Final = msgspec.json.Decoder(LeaderFrame)
-_FOLLOWER_TYPES: Final = frozenset({"progress", "tasks", "agents", "stats", "watch", "beat"})
-_LEADER_TYPES: Final = frozenset({"progress", "tasks", "agents", "stats", "changed", "finals", "beat"})
+_FOLLOWER_TYPES: Final = frozenset({"progress", "started", "tasks", "agents", "stats", "watch", "beat"})
+_LEADER_TYPES: Final = frozenset(
+    {"progress", "started", "tasks", "agents", "stats", "changed", "finals", "beat"}
+)
 
 
 class _Tagged(Struct):

@@ -11,7 +11,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
-from curta_server import channel, live, rooms, viewers
+from curta_server import channel, dispatcher, live, rooms, viewers
 from tests.integration.orchestrators import Orchestrator, leader_and_follower, orchestrator
 from tests.support.live import SUBPROTOCOL, LiveClient, Shown
 from tests.support.processes import ADMIN, AGENT
@@ -422,6 +422,28 @@ async def test_the_browsers_of_a_follower_see_a_change_within_a_second(database_
             assert await browser.until(lambda: durations.items["addition"]["duration_ms"] == 5) < 1
             bare = (await leader.admin.submit("42"))["id"]
             await browser.until(lambda: _status(shown, bare) == "done")
+
+
+async def test_a_start_is_filtered_by_at_once_wherever_it_is_asked_for(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In lists and for browsers, at leader and follower, though the table does not say it yet."""
+    monkeypatch.setattr(dispatcher, "TICK_S", 600.0)
+    async with leader_and_follower(database_url, **SHORT) as (leader, follower), leader.agent() as agent:
+        await agent.join()
+        id = (await leader.admin.submit("1+2"))["id"]
+        (task,) = await agent.tasks(1)
+        waiting = (await leader.admin.submit("3+4"))["id"]
+        for one in (leader, follower):
+            for status, expected in (("running", id), ("queued", waiting)):
+                items = (await one.admin.ask("GET", "/expressions", params={"status": status}))["items"]
+                assert [(item["id"], item["status"]) for item in items] == [(expected, status)]
+            async with LiveClient(one.url, ADMIN) as browser:
+                running = await browser.subscribe("expressions", status=["running"])
+                assert _status(running, id) == "running" and len(running.items) == 1
+                queued = await browser.subscribe("expressions", status=["queued"])
+                assert _status(queued, waiting) == "queued" and len(queued.items) == 1
+        await agent.answer(task)
 
 
 def test_the_beat_is_what_the_messages_say() -> None:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TypeVar
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import text
@@ -127,10 +127,17 @@ async def test_a_page_of_a_list_reads_little_more_than_it_shows(crowded: AsyncEn
             ["queued", "running"],
         ):
             before = None
-            for _ in range(2):
+            for started in ([], [uuid4() for _ in range(50)]):
                 page, read = await touched(
                     crowded,
-                    partial(store.list_expressions, owner=owner, statuses=statuses, before=before, limit=51),
+                    partial(
+                        store.list_expressions,
+                        owner=owner,
+                        statuses=statuses,
+                        before=before,
+                        limit=51,
+                        started=started,
+                    ),
                 )
                 assert read <= 300, (owner, statuses, before, read)
                 ids = [row.id for row in page]

@@ -1,9 +1,11 @@
 """What users do to expressions: stored once, read, listed, cancelled."""
 
 import asyncio
-from uuid import uuid4
+from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from curta_server import store
@@ -137,6 +139,31 @@ async def test_lists_find_by_status_and_by_a_part_of_the_text(engine: AsyncEngin
         assert await listed("queued", "done", q="+1") == {"1e5+1", "100+1"}
         assert await listed(q="1E5") == {"1e5+1"}
         assert await listed(q="%") == set()
+
+
+async def test_what_started_is_listed_as_running_before_the_table_says_so(engine: AsyncEngine) -> None:
+    new, other, started, ended, written = drafts = [draft(f"{n}+1") for n in range(5)]
+    foreign = draft("9+1", owner="bob")
+    await insert(engine, *drafts, foreign)
+    await end(engine, ended.id, days_ago=0)
+    async with engine.begin() as connection:
+        await connection.execute(
+            text("UPDATE expressions SET status = 'running' WHERE id = :id"), {"id": written.id}
+        )
+        told = [started.id, ended.id, written.id, foreign.id, uuid4()]
+
+        async def listed(*statuses: str, **window: Any) -> list[UUID]:
+            window = {"owner": "ann", "started": told} | window
+            return [row.id for row in await store.list_expressions(connection, statuses=statuses, **window)]
+
+        assert await listed("running") == [written.id, started.id]
+        assert await listed("queued") == [other.id, new.id]
+        assert await listed("queued", limit=1, before=other.id) == [new.id]
+        assert await listed("running", limit=1, before=written.id) == [started.id]
+        assert await listed("running", q="2+") == [started.id]
+        assert await listed("done", "running") == [written.id, ended.id, started.id]
+        assert await listed("running", owner=None) == [foreign.id, written.id, started.id]
+        assert len(await listed("queued", "running")) == 4
 
 
 async def test_lists_cut_long_texts_and_results(engine: AsyncEngine) -> None:

@@ -122,6 +122,7 @@ class FakeDispatcher:
         self.feed = feed or Feed()
         self.leading = True
         self.progresses: dict[str, Progress] = {}
+        self.just_started: list[str] = []
         self.states: dict[str, dict[int, TaskState]] = {}
         self.plans: dict[str, Plan] = {}
         self.views: list[AgentView] = []
@@ -133,6 +134,9 @@ class FakeDispatcher:
 
     def progress(self, expression: str) -> Progress | None:
         return self.progresses.get(expression)
+
+    def started(self) -> list[str]:
+        return [*self.just_started]
 
     def task_states(self, expression: str, tasks: Sequence[int]) -> dict[int, TaskState] | None:
         known = self.states.get(expression)
@@ -183,6 +187,9 @@ class FakeThere:
     async def progress(self, expressions: Sequence[str]) -> dict[str, Progress]:
         found = {id: self._leader().progress(id) for id in expressions}
         return {id: progress for id, progress in found.items() if progress is not None}
+
+    async def started(self) -> list[str]:
+        return self._leader().started()
 
     async def task_states(self, expression: str, tasks: Sequence[int]) -> dict[int, TaskState] | None:
         return self._leader().task_states(expression, tasks)
@@ -338,12 +345,16 @@ class FakeTable:
         q: str = "",
         before: UUID | None = None,
         limit: int = 50,
+        started: Sequence[UUID] = (),
     ) -> list[Kept]:
+        def status(row: Kept) -> str:
+            return "running" if row.status == "queued" and row.id in started else row.status
+
         found = [
             _short(row)
             for row in sorted(self.rows.values(), key=lambda row: row.id, reverse=True)
             if (owner is None or row.owner == owner)
-            and (not statuses or row.status in statuses)
+            and (not statuses or status(row) in statuses)
             and q.lower() in row.head.lower()
             and (before is None or row.id < before)
         ]

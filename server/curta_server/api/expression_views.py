@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from curta_server import store
-from curta_server.api import reading
+from curta_server.api import reading, rendering
 from curta_server.errors import Problem
 from curta_server.leading import Memory
 from curta_server.resources import CUT
@@ -45,19 +45,40 @@ class Window:
         return cls(owner, statuses, q, None if cursor is None else UUID(bytes=cursor), limit)
 
 
-async def page(services: Services, window: Window) -> tuple[list[store.ExpressionRow], str | None]:
-    """The rows of the page, and the cursor of the next one."""
-    async with services.engine.connect() as connection:
-        rows = await store.list_expressions(
-            connection,
-            owner=window.owner,
-            statuses=window.statuses,
-            q=window.q,
-            before=window.before,
-            limit=window.limit + 1,
-        )
-    shown = rows[: window.limit]
-    return shown, reading.make_cursor(shown[-1].id.bytes) if len(rows) > window.limit else None
+Seen = tuple[store.ExpressionRow, Memory]
+"""A row, and what the leader's memory said just after it was read."""
+
+
+async def page(services: Services, window: Window) -> tuple[list[Seen], str | None]:
+    """The page as it stands, and the cursor of the next one.
+
+    A row learns a moment later than the leader that its expression runs. Where the statuses asked for part
+    the two, the leader is asked for such rows before, and what goes on meanwhile is left out after.
+    """
+    is_parting = ("queued" in window.statuses) != ("running" in window.statuses)
+    started = [UUID(id) for id in await services.leading.started()] if is_parting else []
+    seen: list[Seen] = []
+    before, is_more = window.before, True
+    while is_more and len(seen) <= window.limit:
+        missing = window.limit + 1 - len(seen)
+        async with services.engine.connect() as connection:
+            rows = await store.list_expressions(
+                connection,
+                owner=window.owner,
+                statuses=window.statuses,
+                q=window.q,
+                before=before,
+                limit=missing,
+                started=started,
+            )
+        memory = await memory_of(services, rows)
+        for row in rows:
+            if not is_parting or rendering.status_of(row, memory) in window.statuses:
+                seen.append((row, memory))
+            before = row.id
+        is_more = len(rows) == missing
+    shown = seen[: window.limit]
+    return shown, reading.make_cursor(shown[-1][0].id.bytes) if len(seen) > window.limit else None
 
 
 async def row_of(

@@ -59,10 +59,9 @@ async def list_expressions() -> Response:
         cursor=reading.cursor(),
         limit=limit,
     )
-    rows, following = await expression_views.page(services, window)
-    memory = await expression_views.memory_of(services, rows)
+    seen, following = await expression_views.page(services, window)
     return answers.answer(
-        shapes.ExpressionPage(items=[rendering.expression(row, memory) for row in rows], next=following)
+        shapes.ExpressionPage(items=[rendering.expression(*one) for one in seen], next=following)
     )
 
 

@@ -47,11 +47,9 @@ def expression(row: ExpressionRow, memory: Memory, *, full: bool = False) -> Exp
         result = cut("result", row.result, truncated)
         exact = cut("exact", row.exact, truncated)
         message = cut("error.message", row.error_message, truncated)
-    progress = None if row.is_final else memory.progress.get(str(row.id))
-    status, started_at = row.status, row.started_at
+    progress = _progress(row, memory)
+    status, started_at = status_of(row, memory), row.started_at
     if progress is not None:
-        # The row is a little behind: it says `running` with the first commit only.
-        status = progress.status
         started_at = started_at or _started_at(row.created_at, progress)
     return Expression(
         id=str(row.id),
@@ -73,6 +71,16 @@ def expression(row: ExpressionRow, memory: Memory, *, full: bool = False) -> Exp
         eta_s=None if progress is None else progress.eta_s,
         truncated=truncated,
     )
+
+
+def status_of(row: ExpressionRow, memory: Memory) -> str:
+    """The row is a little behind: it says `running` with the first commit only."""
+    progress = _progress(row, memory)
+    return row.status if progress is None else progress.status
+
+
+def _progress(row: ExpressionRow, memory: Memory) -> Progress | None:
+    return None if row.is_final else memory.progress.get(str(row.id))
 
 
 def stored(draft: Draft, stored: Stored, memory: Memory) -> Expression:

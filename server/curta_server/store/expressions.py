@@ -164,6 +164,10 @@ _ONE = {
 
 _PAGE = f"SELECT {_SHORT} FROM expressions AS e"
 
+_STARTED = "e.id = ANY (CAST(:started AS uuid[]))"
+# OFFSET keeps the planner from looking for these few by any other condition.
+_STARTED_PAGE = f"SELECT {_SHORT} FROM (SELECT * FROM expressions AS e WHERE {_STARTED} OFFSET 0) AS e"
+
 _PLAN = text("SELECT text, plan FROM expressions WHERE id = :id")
 
 _CANCEL = text("""
@@ -296,10 +300,14 @@ async def list_expressions(
     q: str = "",
     before: UUID | None = None,
     limit: int = 50,
+    started: Sequence[UUID] = (),
 ) -> list[ExpressionRow]:
     """Newest first, in short: of one owner or of all, of these statuses or of all, whose head contains `q` in
-    either case, older than `before` (the last id of the page before)."""
-    given = {"owner": owner, "before": before or _LAST_ID, "q": q, "limit": limit}
+    either case, older than `before` (the last id of the page before). Where statuses are asked for, those
+    `started` that are still `queued` in the table count as running."""
+    given = {
+        "owner": owner, "before": before or _LAST_ID, "q": q, "limit": limit, "started": list(started),
+    }  # fmt: skip
     contains = " AND position(lower(:q) IN lower(e.head)) > 0" if q else ""
     if owner is None and not statuses:
         statement = f"{_PAGE} WHERE e.id < :before{contains} ORDER BY e.id DESC LIMIT :limit"
@@ -312,9 +320,16 @@ async def list_expressions(
         for status in [status for status in STATUSES if status in (statuses or STATUSES)]:
             given[status] = status
             values = f":{status}" if owner is None else f":owner, :{status}"
+            others = f"{contains} AND NOT {_STARTED}" if started and status == "queued" else contains
             walks.append(
                 f"({_PAGE} WHERE ({', '.join(key)}, e.id) < ({values}, :before)"
-                f" AND ({', '.join(key)}) >= ({values}){contains} ORDER BY {descending} LIMIT :limit)"
+                f" AND ({', '.join(key)}) >= ({values}){others} ORDER BY {descending} LIMIT :limit)"
+            )
+        if started and "running" in statuses:
+            owned = "" if owner is None else " AND e.owner = :owner"
+            walks.append(
+                f"({_STARTED_PAGE} WHERE e.status = 'queued' AND e.id < :before{owned}{contains}"
+                " ORDER BY e.id DESC LIMIT :limit)"
             )
         statement = f"SELECT * FROM ({' UNION ALL '.join(walks)}) AS page ORDER BY id DESC LIMIT :limit"
     used = {name: value for name, value in given.items() if f":{name}" in statement}

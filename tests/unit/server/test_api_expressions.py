@@ -53,6 +53,28 @@ async def test_a_parameter_that_cannot_be_is_refused(rest: Rest, query: str, sta
     assert (answer.status, answer.code) == (status, "malformed" if status == 400 else "unprocessable")
 
 
+async def test_a_filter_by_status_agrees_with_the_status_that_is_shown(rest: Rest) -> None:
+    """Though rows say only a moment later that their expressions run."""
+    ids = [(await rest.submit(f"{n}+1"))["id"] for n in range(5)]
+    for n in (1, 2, 3):
+        rest.dispatcher.progresses[ids[n]] = Progress("running", 0, 1, None, None, None)
+    # The last one starts between the question who did and the look at it.
+    rest.dispatcher.just_started = [ids[1], ids[2]]
+    assert await _page(rest, "status=running") == (["2+1", "1+1"], None)
+    assert await _page(rest, "status=queued") == (["4+1", "0+1"], None)
+    assert await _page(rest, "status=queued&limit=2") == (["4+1", "0+1"], None), "the page is full"
+    assert (await _page(rest, "status=queued&status=running"))[0] == ["4+1", "3+1", "2+1", "1+1", "0+1"]
+    first, cursor = await _page(rest, "status=queued&limit=1")
+    assert first == ["4+1"] and cursor is not None
+    assert await _page(rest, f"status=queued&limit=1&cursor={cursor}") == (["0+1"], None)
+
+
+async def test_what_ended_meanwhile_is_not_listed_as_running(rest: Rest) -> None:
+    id = (await rest.submit("1+2"))["id"]
+    rest.dispatcher.just_started = [id]
+    assert await _page(rest, "status=running") == ([], None), "it has left the leader's memory"
+
+
 async def test_a_tampered_cursor_is_noticed(rest: Rest) -> None:
     for i in range(3):
         await rest.submit(f"{i}+1")

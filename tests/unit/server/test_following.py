@@ -397,9 +397,13 @@ async def test_a_leader_of_an_earlier_release_is_asked_new_things_now_and_then_a
             with pytest.raises(Unanswered):
                 await world.following.agents(None, 50)
         assert await world.following.progress([ID]) == {}
+        for _ in range(20):
+            with pytest.raises(Unanswered):
+                await world.following.started()
+        assert await world.following.progress([ID]) == {}
         with pytest.raises(Unanswered):
             await world.following.recent(0, 0)
-        assert asked == ["agents", "progress", "stats"]
+        assert asked == ["agents", "progress", "started", "progress", "stats"]
 
 
 async def test_the_leader_is_told_whether_somebody_looks_and_what_it_says_is_passed_on(world: World) -> None:

@@ -11,6 +11,7 @@ from curta_server.peer_frames import (
     AgentsFound,
     AskAgents,
     AskProgress,
+    AskStarted,
     AskStats,
     AskTasks,
     Beat,
@@ -20,6 +21,7 @@ from curta_server.peer_frames import (
     LeaderFrame,
     Malformed,
     ProgressFound,
+    StartedFound,
     StatsFound,
     TasksFound,
     Watch,
@@ -50,6 +52,7 @@ RUN = RunView(f"{ID}.7", ID, "anna", "division", ("1/3", "2"), 5, 1000)
     "frame",
     [
         AskProgress(1, [ID]),
+        AskStarted(6),
         AskTasks(2, ID, [0, 7]),
         AskAgents(3, None, 1000),
         AskAgents(4, ("box", ID), 1),
@@ -67,6 +70,7 @@ def test_what_a_follower_says_is_what_the_leader_hears(frame: FollowerFrame) -> 
     [
         ProgressFound(1, {ID: Progress("running", 2, 1, 0.5, None, 1_700_000_000_000_000)}),
         ProgressFound(1, {}),
+        StartedFound(6, [ID]),
         TasksFound(2, {7: TaskState("running", 1048577, ID, "rack", 5), 0: TaskState("ready")}),
         TasksFound(2, None),
         AgentsFound(3, AgentsView([BusyAgent(LOST, [RUN])], True)),
