@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import math
 import re
 from collections.abc import Sequence
 from typing import Annotated, Final, TypeVar
@@ -32,7 +31,8 @@ CLIENT_ID_MAX: Final = 255
 
 _CLIENT_ID = re.compile(r"[ -~]{1,255}")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-_INTEGER = re.compile(r"[-+]?[0-9]{1,18}")
+_INTEGER = re.compile(r"[-+]?[0-9]+")
+_NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[-+]?[0-9]+)?", re.IGNORECASE)
 
 # --- bodies -----------------------------------------------------------------------------------------------
 
@@ -73,10 +73,14 @@ async def json_body(decoder: msgspec.json.Decoder[T]) -> T:
 
 
 def decode(data: bytes | msgspec.Raw, decoder: msgspec.json.Decoder[T]) -> T:
-    """JSON of the decoder's type. Raises: Problem 400 that says what is wrong, and where."""
+    """JSON of the decoder's type. Raises: Problem 400 or 422 that says what is wrong, and where."""
     try:
+        if isinstance(data, bytes) and not data.isascii():
+            data.decode()  # the decoder skips what it does not know, and counts within what it knows
         return decoder.decode(data)
     except msgspec.ValidationError as error:
+        if str(error).startswith(_OUT_OF_RANGE):
+            raise Problem("unprocessable", f"The body does not fit: {_plainly(error)}.") from None
         raise Problem("malformed", f"The body does not fit: {_plainly(error)}.") from None
     except msgspec.DecodeError as error:
         raise Problem("malformed", f"The body is not JSON: {_plainly(error)}.") from None
@@ -91,8 +95,17 @@ def not_utf8(error: UnicodeDecodeError) -> Problem:
     return Problem("malformed", f"The body is not UTF-8: {error.reason} at byte {error.start}.")
 
 
+_OUT_OF_RANGE: Final = ("Integer value out of range", "Number out of range")
+"""What the decoder says of numbers that no machine's number is large enough for."""
+
+
 def _plainly(error: Exception) -> str:
-    sentence = str(error).replace(" - at `$.", " at `").replace(" - at `$", " at `")
+    sentence = (
+        str(error)
+        .removeprefix("JSON is malformed: ")
+        .replace(" - at `$.", " at `")
+        .replace(" - at `$", " at `")
+    )
     return sentence[:1].lower() + sentence[1:]
 
 
@@ -106,10 +119,10 @@ def integer(name: str, default: T, least: int, most: int) -> int | T:
         return default
     if not _INTEGER.fullmatch(text):
         raise Problem("malformed", f"`{name}` must be an integer.")
-    value = int(text)
+    value = float(text)  # however many digits there are; the bounds are far below what this would round
     if not least <= value <= most:
         raise Problem("unprocessable", f"`{name}` must lie between {least} and {most}.")
-    return value
+    return int(value)
 
 
 def seconds(name: str, most: float) -> float:
@@ -117,12 +130,9 @@ def seconds(name: str, most: float) -> float:
     text = request.args.get(name)
     if text is None:
         return 0.0
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
+    if not _NUMBER.fullmatch(text):
         raise Problem("malformed", f"`{name}` must be a number of seconds.")
+    value = float(text)
     if not 0 <= value <= most:
         raise Problem("unprocessable", f"`{name}` must lie between 0 and {most:g} seconds.")
     return value

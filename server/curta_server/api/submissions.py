@@ -150,9 +150,10 @@ async def _store(drafts: Sequence[store.Draft]) -> list[store.Insertion]:
 async def _read_submission() -> tuple[Wanted, str | None]:
     """The body in either form, and the client's id. Raises: Problem 400, 413, 415, 422."""
     data = await reading.body()
-    key = request.headers.get("Idempotency-Key")
-    if key is not None:
-        reading.checked_client_id(key)
+    keys = set(request.headers.getlist("Idempotency-Key"))
+    if len(keys) > 1:
+        raise Problem("malformed", "There are several headers `Idempotency-Key`, and they differ.")
+    key = reading.checked_client_id(keys.pop()) if keys else None
     asked = reading.boolean("optimize")
     if not reading.is_json():
         try:

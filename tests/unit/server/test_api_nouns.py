@@ -52,6 +52,15 @@ async def test_a_duration_has_bounds(rest: Rest, sent: Any, status: int) -> None
     assert (await rest.ask("PUT", "/operations/division", json=sent)).status == status
 
 
+@pytest.mark.parametrize("number", ["9" * 5000, "-" + "9" * 5000, "1e400"])
+async def test_a_duration_of_any_number_of_digits_is_out_of_range_and_not_malformed(
+    rest: Rest, number: str
+) -> None:
+    data = '{"duration_ms": ' + number + "}"
+    answer = await rest.ask("PUT", "/operations/division", data=data, type="application/json")
+    assert (answer.status, answer.code) == (422, "unprocessable")
+
+
 async def test_an_unknown_operation_is_404_and_another_type_415(rest: Rest) -> None:
     for name in ("power", "Addition", "%00"):
         answer = await rest.ask("PUT", f"/operations/{name}", json={"duration_ms": 5})

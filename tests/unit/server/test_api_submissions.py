@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 from tests.support.rest import Rest
+from werkzeug.datastructures import Headers
 
 from curta_server.errors import unavailable
 from curta_server.views import Progress
@@ -71,6 +72,7 @@ async def test_json_is_the_other_form(rest: Rest) -> None:
         (b"{", "truncated"),
         (b'{"expression": "1+2"', "truncated"),
         (b'{"expression": "1+2"} x', "trailing"),
+        (b'{"expression": "1+2",}', "is not JSON: trailing comma in object (byte 21)"),
         (b'"1+2"', "object"),
         (b"null", "object"),
         (b"{}", "expression"),
@@ -79,7 +81,9 @@ async def test_json_is_the_other_form(rest: Rest) -> None:
         (b'{"expression": "1", "id": 5}', "`id`"),
         (b'{"expression": "1", "optimize": "no"}', "`optimize`"),
         (b'{"expression": "1", "optimize": null}', "`optimize`"),
-        (b'{"expression": "1\xff"}', "UTF-8"),
+        (b'{"expression": "1\xff"}', "UTF-8: invalid start byte at byte 17."),
+        (b'{"expression": "1+2", "x": "\xff"}', "UTF-8: invalid start byte at byte 28."),
+        (b'{"expression": "1+2", "\xc3": 1}', "UTF-8: invalid continuation byte at byte 23."),
         (b'{"expression": "1\\ud800"}', "JSON"),
         (b'{"expression": "1\\udc00 + 1"}', "JSON"),
         (b'{"expression": "\\ud800\\u0041"}', "JSON"),
@@ -92,6 +96,13 @@ async def test_malformed_json_is_400_and_says_what_is_wrong(rest: Rest, data: by
     assert (answer.status, answer.code) == (400, "malformed")
     assert answer.body is not None
     assert said in answer.body["detail"]
+    assert not rest.table.rows
+
+
+async def test_a_batch_that_is_not_utf8_is_malformed_as_a_whole(rest: Rest) -> None:
+    data = b'{"expressions": [{"expression": "1+2"}, {"expression": "3+4", "x": "\xff"}]}'
+    answer = await rest.ask("POST", "/expressions/batch", data=data, type="application/json")
+    assert (answer.status, answer.code) == (400, "malformed")
     assert not rest.table.rows
 
 
@@ -192,6 +203,17 @@ async def test_the_same_id_for_something_else_is_422(rest: Rest, change: dict[st
     await rest.ask("POST", "/expressions", json={"expression": "1+2", "id": "k"})
     answer = await rest.ask("POST", "/expressions", json={"expression": "1+2", "id": "k"} | change)
     assert (answer.status, answer.code) == (422, "id_reused")
+
+
+async def test_two_different_keys_are_malformed_and_the_same_one_twice_is_fine(rest: Rest) -> None:
+    async def submit(*keys: str) -> int:
+        headers = [("Authorization", "Bearer anna-user"), *(("Idempotency-Key", key) for key in keys)]
+        response = await rest.client.post("/expressions", headers=Headers(headers), data="1+2")
+        return int(response.status_code)
+
+    assert await submit("a", "b") == 400
+    assert not rest.table.rows
+    assert await submit("a", "a") == 200
 
 
 async def test_two_different_ids_are_400_and_two_equal_ones_are_one(rest: Rest) -> None:
