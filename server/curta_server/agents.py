@@ -21,10 +21,11 @@ from curta_server.channel import Channel, DirectConnection, PeerGone
 from curta_server.credentials import TokenEnded
 from curta_server.dispatcher import Dispatcher
 from curta_server.errors import Problem, unavailable
-from curta_server.hearing import named, printable, read
+from curta_server.hearing import named, read
 from curta_server.outbox import Outbox, SessionEnded
 from curta_server.roster import Guest
 from curta_server.settings import Settings
+from curta_server.values import printable
 from curta_wire import PROTOCOL, SUBPROTOCOL
 from curta_wire.codec import ProtocolError, decode_from_agent, encode, other_protocol
 from curta_wire.frames import OPERATIONS, Hello, Redirect

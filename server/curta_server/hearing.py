@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-TEXT_MAX: Final = 200
 RESULTS_PER_EVENT: Final = 1_000
 """Longer frames become several events, so that a turn of the dispatcher may end between them."""
 HEARD_EVERY_S: Final = 0.25
@@ -144,7 +143,7 @@ def answer_of(result: Result) -> Answer:
     if result.value is not UNSET:
         return Answer(result.task, result.attempt, result.value)
     assert result.error is not UNSET, "the codec lets no result through that has neither"
-    code, message = printable(result.error.code), printable(result.error.message)
+    code, message = values.printable(result.error.code), values.printable(result.error.message)
     return Answer(result.task, result.attempt, None, code or "unnamed", message)
 
 
@@ -163,8 +162,3 @@ async def judge(answer: Answer, digits_max: int, checks: Offload) -> Answer:
     if fault is not None:
         return answer._replace(value=None, error=fault, message="the value is not a number")
     return answer
-
-
-def printable(text: str) -> str:
-    """A text as it can be stored and shown: cut, and without characters that are neither."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:TEXT_MAX])

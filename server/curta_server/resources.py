@@ -139,11 +139,9 @@ class TaskFault(Struct, frozen=True):
 
     code: Annotated[
         str,
-        _documented(
-            "For programs; no NUL.", minLength=1, maxLength=FAULT_CODE_MAX, examples=["division_by_zero"]
-        ),
+        _documented("For programs.", minLength=1, maxLength=FAULT_CODE_MAX, examples=["division_by_zero"]),
     ]
-    message: Annotated[str, _documented("For people; no NUL.")] = ""
+    message: Annotated[str, _documented("For people; the first 200 characters count.")] = ""
 
 
 class TaskResult(Struct, frozen=True):

@@ -1,4 +1,5 @@
-"""Whether what an agent calls a value is one: looked at before the scheduler or the journal sees it.
+"""What agents say, looked at before the scheduler, the journal or people see it: whether a value is one, and
+texts as they can be shown.
 
 Used by the agents' sessions and the pull endpoints; what becomes of a fault is theirs to say.
 """
@@ -10,6 +11,7 @@ from curta_wire.offload import Offload
 
 INLINE_DIGITS: Final = 10_000
 """Longer fractions are checked in a child process: their gcd would hold the event loop for up to 0.2 s."""
+TEXT_MAX: Final = 200
 
 Fault = Literal["invalid_value", "too_large"]
 
@@ -30,3 +32,8 @@ def fault_of(value: str, digits_max: int) -> Fault | None:
         digits = value.removeprefix("-").replace("/", "", 1)
         return "too_large" if digits.isascii() and digits.isdigit() else "invalid_value"
     return None if numbers.is_number(value) else "invalid_value"
+
+
+def printable(text: str) -> str:
+    """A text as it can be stored and shown: cut, and without characters that are neither."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:TEXT_MAX])

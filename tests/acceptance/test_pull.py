@@ -90,6 +90,14 @@ async def test_without_tasks_the_answer_is_empty(cluster: Cluster, quick: Client
     assert await curl.ask("/tasks") == (204, None)
 
 
+async def test_an_agent_of_unknown_operations_gets_nothing(cluster: Cluster, quick: Client) -> None:
+    curl = Curl(cluster)
+    await quick.submit("20+22")
+    assert await curl.ask(f"/tasks?agent={curl.agent}&operations=power") == (204, None)
+    status, answer = await curl.ask(f"/tasks?agent={curl.agent}&operations=power,addition&wait=10")
+    assert (status, len(answer["tasks"])) == (200, 1)
+
+
 async def test_a_waiting_request_gets_a_task_as_soon_as_there_is_one(cluster: Cluster, quick: Client) -> None:
     curl = Curl(cluster)
     waiting = asyncio.create_task(curl.take(wait=20))
@@ -185,9 +193,7 @@ async def test_a_malformed_result_is_refused(cluster: Cluster, quick: Client, bo
     assert (await curl.result(task))[0] == 200
 
 
-@pytest.mark.parametrize(
-    "query", ["agent=me", "slots=0", "slots=x", "wait=-1", "wait=51", "operations=power"]
-)
+@pytest.mark.parametrize("query", ["agent=me", "slots=0", "slots=x", "wait=-1", "wait=51"])
 async def test_a_malformed_request_for_tasks_is_refused(cluster: Cluster, query: str) -> None:
     status, problem = await Curl(cluster).ask(f"/tasks?{query}")
     assert status in (400, 422), problem

@@ -101,6 +101,7 @@ async def test_who_signs_out_is_out_at_once_with_every_copy_of_the_cookie(
         assert (await thief.get("/tokens")).status_code == 200
         answer = await http.delete("/session")
         assert (answer.status_code, answer.content) == (204, b"")
+        assert "Content-Type" not in answer.headers
         assert f"{COOKIE}=;" in answer.headers["Set-Cookie"] and "Max-Age=0" in answer.headers["Set-Cookie"]
         assert COOKIE not in http.cookies
         refused = await thief.get("/tokens")

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from curta_server import app, hearing, store
 from curta_server.credentials import Credentials
 from curta_server.roster import Roster
-from tests.integration.orchestrators import Orchestrator, orchestrator
+from tests.integration.orchestrators import Orchestrator, leader_and_follower, orchestrator
 from tests.support.foreign import ForeignAgent, named
 from tests.support.processes import AGENT
 from tests.support.waiting import until
@@ -386,6 +386,17 @@ async def test_a_failure_that_a_pulling_agent_reports_again_is_stored_already_an
         (again,) = await other.tasks(1)
         await other.answer(again)
         assert (await server.admin.final(id))["result"] == "42"
+
+
+async def test_an_answer_that_says_nothing_names_no_type_of_it(database_url: str) -> None:
+    async with leader_and_follower(database_url, **QUICK) as both:
+        for one in both:
+            async with one.client(AGENT) as agent:
+                answer = await agent.http.get("/tasks")
+                assert (answer.status_code, answer.content) == (204, b"")
+                assert "Content-Type" not in answer.headers
+                answer = await agent.http.get(f"{one.url}//tasks")
+                assert answer.status_code == 404
 
 
 async def test_an_expression_says_soon_that_a_pulling_agent_asks_no_more(server: Orchestrator) -> None:

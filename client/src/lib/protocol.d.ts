@@ -820,12 +820,12 @@ export interface components {
          */
         TaskFault: {
             /**
-             * @description For programs; no NUL.
+             * @description For programs.
              * @example division_by_zero
              */
             code: string;
             /**
-             * @description For people; no NUL.
+             * @description For people; the first 200 characters count.
              * @default
              */
             message: string;
@@ -3064,7 +3064,7 @@ export interface operations {
                 wait?: number;
                 /** @description At most so many tasks. */
                 slots?: number;
-                /** @description Which operations it computes, separated by commas; all four by default. */
+                /** @description Which operations it computes, separated by commas; all four by default. Unknown ones are ignored. */
                 operations?: string;
             };
             header?: never;

@@ -53,6 +53,13 @@ def encoded(body: bytes, status: int = 200, headers: Mapping[str, str] | None = 
     return response
 
 
+def nothing() -> Response:
+    """204: done, and there is nothing to say."""
+    response = Response(b"", 204)
+    del response.headers["Content-Type"]
+    return response
+
+
 def problem(error: Problem) -> Response:
     """The problem+json answer (RFC 9457)."""
     response = Response(encoder.encode(error.body()), error.status, content_type=PROBLEM_JSON)

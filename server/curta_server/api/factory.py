@@ -6,7 +6,8 @@ import time
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Final
 
-from quart import Quart, Response, g, request
+from quart import Quart, Response, g, has_websocket_context, request, websocket
+from werkzeug.exceptions import NotFound
 
 from curta_server import metrics
 from curta_server.api import access, answers, bodies, openapi
@@ -42,7 +43,6 @@ def create_app(services: Services) -> Quart:
     app = Quart("curta_server", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = services.settings.body_bytes_max
     app.config["BODY_TIMEOUT"] = app.config["RESPONSE_TIMEOUT"] = services.settings.body_timeout_s
-    # `//expressions` is a mistake and not another name.
     app.url_map.merge_slashes = False
     describe = openapi.install(app, _version())
     gate = Gate(services)
@@ -56,6 +56,7 @@ def create_app(services: Services) -> Quart:
         describe=describe,
     )
     _measure(app)
+    _refuse_other_names(app)
     access.install(app, services)
     answers.install(app)
     for routes in (
@@ -76,6 +77,18 @@ def create_app(services: Services) -> Quart:
     for endpoint, view in app.view_functions.items():
         assert access.roles_of(view) is not None, f"{endpoint} says to nobody whom it serves"
     return app
+
+
+def _refuse_other_names(app: Quart) -> None:
+    """`//expressions` is a mistake and not another name; the router overlooks a slash too many in front."""
+
+    async def refuse() -> None:
+        asked = websocket if has_websocket_context() else request
+        if asked.scope["path"].startswith("//"):
+            raise NotFound
+
+    app.before_request(refuse)
+    app.before_websocket(refuse)
 
 
 def _measure(app: Quart) -> None:

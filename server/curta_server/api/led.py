@@ -42,6 +42,7 @@ def led(view: Callable[P, Awaitable[Response]]) -> Callable[P, Awaitable[Respons
             )
         )
         response = Response(answer.body, answer.status)
+        del response.headers["Content-Type"]  # it is the leader's, where there is one
         response.headers.update(answer.headers)
         return response
 

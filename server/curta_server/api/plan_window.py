@@ -18,6 +18,7 @@ from curta_server import store
 from curta_server.api import plan_walk
 from curta_server.api.expression_views import unknown
 from curta_server.api.rendering import cut, moment
+from curta_server.core.hands import split
 from curta_server.errors import Problem
 from curta_server.slices import Slices
 from curta_wire import numbers
@@ -196,10 +197,8 @@ def _number(task: str | None, expression: str) -> int | None:
     """The number of a task of this expression, by its name on the wire."""
     if task is None:
         return None
-    name, _, number = task.rpartition(".")
-    if name != expression or not (number.isascii() and number.isdecimal()) or len(number) > 9:
-        return None
-    return int(number)
+    name, number = split(task)
+    return number if name == expression and number >= 0 else None
 
 
 def _operand(plan: Plan, expression: str, reference: int, truncated: list[str]) -> str | shapes.TaskOperand:

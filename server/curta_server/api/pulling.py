@@ -25,7 +25,6 @@ pulling = Blueprint("pulling", __name__)
 
 SLOTS_MAX: Final = 100_000
 """A setting may cut what is asked for to fewer, as it does with a `hello`."""
-MESSAGE_MAX: Final = 1000
 
 _TASK = re.compile(shapes.TASK_PATTERN)
 _result: Final = msgspec.json.Decoder(shapes.TaskResult)
@@ -47,7 +46,11 @@ class TakeQuery(Struct):
     slots: Annotated[int, Meta(description="At most so many tasks.", ge=1, le=SLOTS_MAX)] = 1
     operations: (
         Annotated[
-            str, Meta(description="Which operations it computes, separated by commas; all four by default.")
+            str,
+            Meta(
+                description="Which operations it computes, separated by commas; all four by default. "
+                "Unknown ones are ignored."
+            ),
         ]
         | UnsetType
     ) = UNSET
@@ -79,7 +82,7 @@ async def take_tasks() -> Response:
     async with context().gate.waiting(caller()):
         tasks = await services().pull.take(caller(), agent, slots, _operations(), wait_s)
     if not tasks:
-        return Response(b"", 204)
+        return answers.nothing()
     return answers.answer(shapes.TakenTasks(tasks, settings.pull_lease_s))
 
 
@@ -102,13 +105,10 @@ async def put_result(task: str) -> Response:
     _check_attempt(result.attempt)
     token = caller()
     if fault is not UNSET:
-        if not 1 <= len(fault.code) <= shapes.FAULT_CODE_MAX or "\0" in fault.code + fault.message:
-            raise Problem(
-                "unprocessable", f"`error.code` has 1 to {shapes.FAULT_CODE_MAX} characters, and none is NUL."
-            )
-        await services().pull.result(
-            token, task, result.attempt, None, fault.code, fault.message[:MESSAGE_MAX]
-        )
+        if not 1 <= len(fault.code) <= shapes.FAULT_CODE_MAX:
+            raise Problem("unprocessable", f"`error.code` has 1 to {shapes.FAULT_CODE_MAX} characters.")
+        code, message = values.printable(fault.code), values.printable(fault.message)
+        await services().pull.result(token, task, result.attempt, None, code, message)
     elif value is not UNSET:
         await _check_value(value)
         await services().pull.result(token, task, result.attempt, value, None, "")
@@ -138,20 +138,14 @@ async def renew_lease(task: str) -> Response:
 
 
 def _operations() -> list[str] | None:
-    """The operations asked for; unknown ones are ignored, as in `hello`. Raises: Problem 422 where none is
-    left."""
+    """The operations asked for, None for all; unknown ones are ignored, as in `hello`."""
     words = [
         word.strip()
         for part in request.args.getlist("operations")
         for word in part.split(",")
         if word.strip()
     ]
-    if not words:
-        return None
-    known = [name for name in OPERATIONS if name in words]
-    if not known:
-        raise Problem("unprocessable", f"`operations` must name some of: {', '.join(OPERATIONS)}.")
-    return known
+    return [name for name in OPERATIONS if name in words] if words else None
 
 
 def _check_task(task: str) -> None:

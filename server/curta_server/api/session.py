@@ -84,7 +84,7 @@ async def sign_out() -> Response:
     if secret is not None:
         origin.check(request.headers, services().settings.public_url)
         await services().credentials.sign_out(secret)
-    response = Response(status=204)
+    response = answers.nothing()
     cookies.take_back(response, is_secure=is_secure(services()))
     return response
 

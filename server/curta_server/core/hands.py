@@ -236,6 +236,6 @@ class Hands:
 def split(name: str) -> tuple[str, int]:
     """A task's name into expression and number; the number is -1 where the name is none of ours."""
     expression, _, task = name.rpartition(".")
-    if not task.isascii() or not task.isdigit() or len(task) > 9:
+    if not task.isascii() or not task.isdigit() or len(task) > 9 or (task[0] == "0" and task != "0"):
         return expression, -1
     return expression, int(task)

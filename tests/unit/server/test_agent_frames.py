@@ -7,7 +7,8 @@ from msgspec import UNSET
 
 from curta_server.agents import receive_hello
 from curta_server.core.events import Answer
-from curta_server.hearing import answer_of, judged, printable
+from curta_server.hearing import answer_of, judged
+from curta_server.values import printable
 from curta_wire import SUBPROTOCOL
 from curta_wire.codec import ProtocolError, encode
 from curta_wire.frames import Bye, Fault, Hello, Result

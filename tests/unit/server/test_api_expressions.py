@@ -221,3 +221,13 @@ async def test_what_is_over_cannot_be_cancelled(rest: Rest, status: str) -> None
     rest.table.change(id, status=status, finished_at=NOW)
     answer = await rest.ask("DELETE", f"/expressions/{id}")
     assert (answer.status, answer.code) == (409, "conflict")
+
+
+# --- names ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["//expressions", "///expressions", "//healthz", "//", "/expressions/"])
+async def test_a_slash_too_many_is_another_name(rest: Rest, path: str) -> None:
+    for by in ("anna-user", None):
+        answer = await rest.ask("GET", path, by=by)
+        assert (answer.status, answer.code) == (404, "not_found")

@@ -125,6 +125,14 @@ async def test_a_failed_expression_shows_what_failed_and_what_was_given_up(rest:
     assert {state: states.count(state) for state in set(states)} == expected
 
 
+async def test_only_the_name_of_a_task_as_it_is_given_opens_it(rest: Rest) -> None:
+    id = (await rest.submit("(1+2)*(3+4)"))["id"]
+    assert (await rest.ask("GET", f"/expressions/{id}/tasks?root={id}.0")).status == 200
+    for name in ("00", "01", "000000000", "9", "9999999999"):
+        answer = await rest.ask("GET", f"/expressions/{id}/tasks?root={id}.{name}")
+        assert (answer.status, answer.code) == (404, "not_found"), name
+
+
 async def test_a_subtree_is_opened_by_root_and_cut_by_depth(rest: Rest) -> None:
     answer = await rest.ask("POST", "/expressions?optimize=false", data="1+2+3+4+5")
     assert answer.body is not None
