@@ -12,6 +12,7 @@ from typing import Any, Final
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.datastructures import Headers
 from websockets.exceptions import InvalidHandshake, InvalidStatus
+from websockets.protocol import State
 from websockets.typing import Subprotocol
 
 from curta_wire import SUBPROTOCOL
@@ -59,6 +60,16 @@ class Connection(ClientConnection):
     def data_received(self, data: bytes) -> None:
         self.heard_at = self.loop.time()
         super().data_received(data)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the other side has taken what it got, so that `put` need not wait."""
+        return not self.paused and self.protocol.state is State.OPEN
+
+    def put(self, text: bytes) -> None:
+        """Send a text message at once, only where `is_ready`: what `send` does, without its waiting."""
+        self.protocol.send_text(text)
+        self.send_data()
 
 
 class _Connect(connect):

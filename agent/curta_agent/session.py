@@ -17,7 +17,7 @@ from websockets.exceptions import ConnectionClosed
 from curta_agent.addresses import redirect_target
 from curta_agent.connection import Connection
 from curta_agent.slots import Slots
-from curta_wire.codec import ProtocolError, decode_from_server, encode
+from curta_wire.codec import ProtocolError, decode_from_server, encode, encode_bytes
 from curta_wire.frames import (
     Ack,
     AgentFrame,
@@ -306,6 +306,15 @@ class Session:
         except ProtocolError as error:
             raise ServerBroke(error.code, error.reason) from None
         self._seen = frame.n
+        self._deliver()
+
+    def _deliver(self) -> None:
+        """What was computed on the spot goes out in the same breath; the writer has the rest."""
+        ledger, connection = self._ledger, self._connection
+        while ledger.outbox and connection.is_ready and not self._beat_is_due:
+            connection.put(encode_bytes(Results(ledger.next_frame())))
+        if ledger.outbox:
+            self._wake.set()
 
     def _leave_for(self, frame: Redirect) -> None:
         """Go there, after a random part of the time given; until then everything goes on here."""

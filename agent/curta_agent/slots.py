@@ -97,7 +97,8 @@ class Slots:
     # --- the orchestrator's tasks ---
 
     def take(self, assignments: Sequence[Assignment]) -> None:
-        """Compute these, now or when a slot is free; results go to the ledger.
+        """Compute these, now or when a slot is free; results go to the ledger. Of those that are there when
+        it returns the caller, who holds the session, is not told.
 
         An attempt already held is not begun again; its result, if there is one, is written again.
         Raises: ProtocolError where the orchestrator hands out far more than there are slots, or never
@@ -139,8 +140,6 @@ class Slots:
                 entry = Entry(assignment)
                 ledger.open[key] = entry
                 self._waiting[key] = entry
-        if ledger.outbox:
-            self.on_outbox()
         if self._waiting:
             self._pump()
 
