@@ -54,9 +54,9 @@ class Ledger:
     def is_full(self) -> bool:
         return len(self.results) > RESULTS_MAX or self._result_bytes > RESULT_BYTES_MAX
 
-    def settle(self, task: str, attempt: int, outcome: str | Fault) -> None:
+    def settle(self, key: Key, outcome: str | Fault) -> None:
         """The attempt, open or not, has its result: kept until acknowledged, and to be written."""
-        key = (task, attempt)
+        task, attempt = key
         if isinstance(outcome, str):
             result = Result(task, attempt, outcome)
             size = len(task) + len(outcome) + _ENTRY_BYTES

@@ -29,6 +29,8 @@ DURATION_MS_MAX: Final = 604_800_000
 """Seven days, the contract's limit on an operation's duration."""
 SLICE_S: Final = 0.01
 """How long a batch may compute before the event loop gets its turn."""
+SHORT: Final = 40
+"""Operands with fewer characters together take about a microsecond: no need to look at the clock."""
 _OVERSHOOT: Final = 64
 FAULTS: Final = (
     "division_by_zero",
@@ -127,11 +129,10 @@ class Slots:
                 and is_plain
                 and not self._waiting
                 and self._used < self.count
-                and not is_heavy(a, b)
-                and monotonic() < until
+                and (len(a) + len(b) < SHORT or (not is_heavy(a, b) and monotonic() < until))
             ):
                 outcome = compute(operation, a, b)
-                ledger.settle(task, attempt, outcome)
+                ledger.settle(key, outcome)
                 if isinstance(outcome, str):
                     computed[operation] += 1
                 else:
@@ -231,7 +232,7 @@ class Slots:
 
     def _finish(self, entry: Entry, outcome: str | Fault) -> None:
         assignment = entry.assignment
-        self.ledger.settle(assignment.task, assignment.attempt, outcome)
+        self.ledger.settle(entry.key, outcome)
         self._count(assignment.operation, outcome)
         self._free(entry)
         self.on_outbox()
