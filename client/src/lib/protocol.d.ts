@@ -247,8 +247,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Whether requests can be served: the database is reached and can be written to, and its schema is at
-         * @description least this release's.
+         * Whether requests can be served: the database is reached and can be written to, its schema is at least
+         * @description this release's, and the first tokens of a fresh database are made.
          */
         get: operations["is_ready"];
         put?: never;
