@@ -169,7 +169,7 @@ async def test_to_be_told_again_to_leave_never_gives_more_time(
 ) -> None:
     await orchestrator.close()
     slots = Slots(1, Ledger(), Offload(1, 1))
-    slots.ledger.settle("a", 1, "1")
+    slots.ledger.settle(("a", 1), "1")
     agent = Agent(AgentSettings(urls=(orchestrator.url,), token="t" * 32, slots=1), slots, None)
     async with asyncio.timeout(DEADLINE_S):
         running = asyncio.create_task(agent.run(asyncio.Event()))
