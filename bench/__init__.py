@@ -1,7 +1,11 @@
 """The figures of docs/performance.md, measured: `make bench`, or `python -m bench`.
 
-`rig` starts PostgreSQL, the orchestrator (one process), agents (one process, the real ones: `crowd`) and the
-yardstick (`ceiling`: the bare shape of the hot path); `figures` measures, `client` talks, `texts` makes
-expressions, `report` prints. Ours and the yardstick take turns, because what else the machine does changes
-from minute to minute: their ratio counts, the figures alone are for information.
+The way of a figure: a scenario (`scenarios/`, one a file, of a size that `sizes` says) measures on a `rig` of
+real processes, ours and what stands beside it in turns (`pairs`); what it gives are rows (`report`), which
+are kept with a description of the `machine` (`results`), compared with those of an earlier run
+(`comparison`), and drawn (`plots`).
+
+What else the machine does changes from minute to minute: the ratio to what was measured in the same minutes
+counts, the figures alone are for information. Beside us stand `ceiling`, the bare shape of the hot path;
+`inserts` and `echo`, the bare database and the bare socket; and other systems (`peers`), where they are here.
 """

@@ -45,16 +45,24 @@ class Curta:
 
     async def no_durations(self) -> None:
         """From now on operations take no time but their computation."""
+        await self.durations(0)
+
+    async def durations(self, milliseconds: int) -> None:
+        """From now on each operation takes so long."""
         for operation in (await self.call("GET", "/operations"))["items"]:
-            await self.call("PUT", f"/operations/{operation['name']}", {"duration_ms": 0})
+            await self.call("PUT", f"/operations/{operation['name']}", {"duration_ms": milliseconds})
 
     async def connected_agents(self) -> int:
-        """Read from /metrics, which costs the same however many there are."""
+        return int(await self.metric("curta_agents", '"connected"'))
+
+    async def metric(self, name: str, labels: str = "") -> float:
+        """The sum of a metric's lines that contain `labels`; reading it costs the same however much there
+        is."""
         lines = (await self._http.get("/metrics")).text.splitlines()
         return sum(
-            int(float(line.split()[-1]))
+            float(line.split()[-1])
             for line in lines
-            if line.startswith("curta_agents{") and '"connected"' in line
+            if line.partition(" ")[0].partition("{")[0] == name and labels in line
         )
 
     async def compute(self, text: str, *, optimize: bool = True, expected: int | None = None) -> Ended:
@@ -63,17 +71,30 @@ class Curta:
         Raises: AssertionError where it is another one, or none.
         """
         submitted = time.perf_counter()
-        stored = await self.call("POST", "/expressions", {"expression": text, "optimize": optimize})
-        while True:
-            final = await self.call("GET", f"/expressions/{stored['id']}?wait={WAIT_S}&full=false")
-            if final["finished_at"] is not None:
-                break
+        final = await self.done(await self.submit(text, optimize=optimize), expected)
         total_s = time.perf_counter() - submitted
         # Server, database and we are on one machine: one clock.
         running_s = time.time() - datetime.fromisoformat(final["started_at"]).timestamp()
+        return Ended(final, running_s, total_s)
+
+    async def submit(self, text: str, *, optimize: bool = True) -> str:
+        """Gives the expression's id."""
+        stored = await self.call("POST", "/expressions", {"expression": text, "optimize": optimize})
+        return str(stored["id"])
+
+    async def look(self, id: str) -> Any:
+        """The expression as it stands, long texts cut."""
+        return await self.call("GET", f"/expressions/{id}?full=false")
+
+    async def done(self, id: str, expected: int | None = None) -> Any:
+        """Wait for the end; gives the expression. Raises: AssertionError as `compute`."""
+        while True:
+            final = await self.call("GET", f"/expressions/{id}?wait={WAIT_S}&full=false")
+            if final["finished_at"] is not None:
+                break
         assert final["status"] == "done", final
         assert expected is None or final["result"] == str(expected), final["result"]
-        return Ended(final, running_s, total_s)
+        return final
 
 
 class Poster:

@@ -1,7 +1,8 @@
 """Many agents in one process, each of them the real one: `python -m bench.crowd --agents 10 --slots 200`.
 
 Started by `rig`; the address and the token come from CURTA_URL and CURTA_TOKEN. Ends in good order on
-SIGTERM, and at once when whoever holds the other end of its standard input is gone.
+SIGTERM, and at once when whoever holds the other end of its standard input is gone. With `--record FILE`
+every attempt that they are handed is a line of that file, which is complete when the process has ended.
 """
 
 import argparse
@@ -9,13 +10,18 @@ import asyncio
 import logging
 import os
 import signal
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
 
 import structlog
 import uvloop
 
 from curta_agent import run_agent
 from curta_agent.settings import AgentSettings
+from curta_agent.slots import Slots
 from curta_cli.agent import end_with_parent
+from curta_wire.frames import Assignment
 
 AT_ONCE = 100
 """Agents that connect at the same time: how fast a crowd gathers is not what is measured."""
@@ -36,14 +42,28 @@ async def gather(agents: int, slots: int) -> None:
                 await asyncio.sleep(0.05)
 
 
+def record(path: Path, stack: ExitStack) -> None:
+    """From now on, write down what the agents of this process are handed: `task attempt`, a line each."""
+    take, file = Slots.take, stack.enter_context(path.open("w"))
+
+    def recorded(slots: Slots, assignments: Sequence[Assignment]) -> None:
+        file.writelines(f"{one.task} {one.attempt}\n" for one in assignments)
+        take(slots, assignments)
+
+    Slots.take = recorded  # type: ignore[method-assign, assignment]
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--agents", type=int, required=True)
     arguments.add_argument("--slots", type=int, required=True)
+    arguments.add_argument("--record", type=Path)
     chosen = arguments.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     end_with_parent()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with ExitStack() as stack, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        if chosen.record:
+            record(chosen.record, stack)
         runner.run(gather(chosen.agents, chosen.slots))
 
 

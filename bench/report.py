@@ -1,73 +1,121 @@
-"""What was measured, as rows of a table and as JSON with every single value."""
+"""What was measured, as rows, and the rows as tables: for a terminal and for docs/performance.md."""
 
-import json
-import os
-import platform
-import statistics
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
-from pathlib import Path
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 from rich.table import Table
 
-RESULTS = Path(__file__).resolve().parent / "results"
+from bench.spread import Spread
+
+BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+"""Between these lines of the page stands the table that `into` writes."""
+
+HEADINGS = ("figure", "Curta", "beside it", "ratio", "wanted", "note")
 
 
 @dataclass
 class Row:
-    """One figure. `values` are ours, `ceiling` the yardstick's, pair by pair; `wanted` says what is to be
-    reached: of `ours`, or, where there is a yardstick, of the ratio."""
+    """One figure: several values of the same thing.
+
+    `beside` are those of what was measured in turns with ours, pair by pair, and `beside_name` is what that
+    was. `wanted` says what is to be reached: by our median, or, where something stands beside it, by the
+    ratio. Rates, whose unit ends in `/s`, are better when higher, everything else when lower.
+    """
 
     name: str
     unit: str
     values: Sequence[float]
-    wanted: str
-    ceiling: Sequence[float] = ()
+    wanted: str = ""
+    beside: Sequence[float] = field(default_factory=list)
     more: dict[str, Any] = field(default_factory=dict)
-    """Whatever else was seen; goes into the JSON only."""
+    """Whatever else was seen; goes into the JSON and the plots only."""
+    note: str = ""
+    """What a reader has to know beside the figure, in a few words."""
+    beside_name: str = "ceiling"
+    is_watched: bool = True
+    """Whether a comparison with an earlier run counts it: not what is the machine's or others' doing."""
+    scenario: str = ""
+    """Which one measured it; filled in by whoever ran it."""
+
+    @property
+    def is_rate(self) -> bool:
+        return self.unit.endswith("/s")
+
+    @property
+    def spread(self) -> Spread:
+        return Spread.of(self.values)
+
+    @property
+    def ratios(self) -> Spread | None:
+        """Of the pairs: ours to what stands beside it."""
+        if not self.beside:
+            return None
+        pairs = zip(self.values, self.beside, strict=True)
+        return Spread.of([ours / theirs for ours, theirs in pairs])
 
     @property
     def ours(self) -> float:
-        return statistics.median(self.values)
+        return self.spread.median
 
     @property
     def ratio(self) -> float | None:
-        """The median of the pairs' ratios."""
-        if not self.ceiling:
-            return None
-        return statistics.median(ours / bare for ours, bare in zip(self.values, self.ceiling, strict=True))
+        return None if self.ratios is None else self.ratios.median
+
+    def cells(self) -> tuple[str, ...]:
+        """As HEADINGS say."""
+        beside = f"{Spread.of(self.beside)} ({self.beside_name})" if self.beside else ""
+        ratio = "" if self.ratios is None else str(self.ratios)
+        return self.name, f"{self.spread} {self.unit}", beside, ratio, self.wanted, self.note
 
 
 def table(rows: Sequence[Row]) -> Table:
-    """All figures: medians."""
+    """All figures, for a terminal."""
     made = Table()
-    for heading in ("figure", "ours", "ceiling", "ratio", "wanted"):
-        made.add_column(heading, justify="left" if heading in ("figure", "wanted") else "right")
-    for row in rows:
-        bare = _short(statistics.median(row.ceiling)) if row.ceiling else ""
-        ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
-        made.add_row(row.name, f"{_short(row.ours)} {row.unit}", bare, ratio, row.wanted)
+    for heading in HEADINGS:
+        made.add_column(heading, justify="right" if heading in ("Curta", "beside it", "ratio") else "left")
+    for _, group in groupby(rows, lambda row: row.scenario):
+        for row in group:
+            made.add_row(*row.cells())
+        made.add_section()
     return made
 
 
-def save(rows: Sequence[Row], *, quick: bool) -> Path:
-    """Write every value into bench/results; gives the file."""
-    RESULTS.mkdir(exist_ok=True)
-    now = datetime.now(UTC)
-    load = os.getloadavg()
-    machine = {"cores": os.cpu_count(), "python": platform.python_version(), "load_1_min": load[0]}
-    data = {
-        "at": now.isoformat(timespec="seconds"),
-        "quick": quick,
-        "machine": machine,
-        "figures": [asdict(row) | {"median": row.ours, "ratio": row.ratio} for row in rows],
-    }
-    path = RESULTS / f"{now:%Y%m%dT%H%M%SZ}.json"
-    path.write_text(json.dumps(data, indent=1) + "\n")
-    return path
+def markdown(rows: Sequence[Row], introduction: str) -> str:
+    """All figures, for the page: `introduction`, then a table for each scenario."""
+    return "\n".join((introduction, *_tables(rows)))
 
 
-def _short(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+def _tables(rows: Sequence[Row]) -> Iterator[str]:
+    for scenario, group in groupby(rows, lambda row: row.scenario):
+        yield f"\n### {scenario.capitalize()}\n"
+        cells = [row.cells() for row in group]
+        # Columns that nobody fills are left out.
+        filled = [place for place in range(len(HEADINGS)) if any(row[place] for row in cells)]
+        yield _line(HEADINGS, filled)
+        yield _line(["---"] * len(HEADINGS), filled)
+        yield from (_line(row, filled) for row in cells)
+
+
+def _line(cells: Sequence[str], places: Sequence[int]) -> str:
+    return "| " + " | ".join(cells[place].replace("|", "\\|") for place in places) + " |"
+
+
+def into(page: str, tables: str) -> str:
+    """The page with these tables in the place of those that stand between BEGIN and END.
+
+    Raises: ValueError where the page has no such place.
+    """
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"the page has no lines {BEGIN} and {END}")
+    return f"{before}{begin}\n\n{tables}\n\n{end}{after}"
+
+
+def loud(sentence: str) -> None:
+    """Something was not measured, or not as it should be: nobody shall overlook it."""
+    sys.stderr.write(f"\n!!! {sentence}\n\n")
+    sys.stderr.flush()

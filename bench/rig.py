@@ -1,62 +1,81 @@
-"""Everything a measurement runs on, as processes of its own on 127.0.0.1, and their end.
-
-PostgreSQL (embedded, with fsync) and one orchestrator as long as the rig lasts, a crowd of agents and the
-yardstick's processes while a figure needs them. Every process is ended by its id when its `with` block ends,
-however it ends; nothing but this module starts or ends one.
+"""Everything a measurement runs on: PostgreSQL (embedded, with fsync) and one orchestrator as long as the rig
+lasts, crowds of agents and the yardstick's processes while a figure needs them.
 """
 
 import asyncio
-import os
-import resource
 import secrets
-import socket
-import subprocess
-import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import httpx
 import psutil  # type: ignore[import-untyped]
 
 from bench.client import Curta
+from bench.processes import Cpu, Process, allow_many_sockets, answers, cpu_s, free_ports, process, until
 from curta_server.embedded import EmbeddedPostgres
 from curta_server.migrate import migrate
 
-ROOT = Path(__file__).resolve().parent.parent
-START_S = 60.0
-END_S = 10.0
 
+class Orchestrator:
+    """The one process that serves; killed and started again where a scenario wants it."""
 
-class Cpu(NamedTuple):
-    """Processor seconds, of a system's server, its agents, and PostgreSQL."""
+    def __init__(self, url: str, environment: dict[str, str], stack: ExitStack) -> None:
+        self.url = url
+        self._environment = environment
+        self._stack = stack
+        self._process: Process | None = None
 
-    server: float
-    agents: float
-    database: float
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
 
-    def since(self, begin: "Cpu") -> "Cpu":
-        return Cpu(*(now - then for now, then in zip(self, begin, strict=True)))
+    def start(self) -> None:
+        """Returns at once; `ready` waits."""
+        self._process = self._stack.enter_context(process("curta_cli", self._environment, "server"))
 
-    def per(self, tasks: int) -> "Cpu":
-        """Microseconds for each of so many tasks."""
-        return Cpu(*(seconds / tasks * 1e6 for seconds in self))
+    def kill(self) -> None:
+        """As `kill -9` does."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    async def ready(self) -> None:
+        """Wait until it leads."""
+        await until(lambda: answers(f"{self.url}/leaderz"), self._process, every_s=0.02)
+
+    async def renew(self) -> None:
+        """End it in good order and start another, whose memory nobody has used yet."""
+        assert self._process is not None
+        self._process.terminate()
+        await asyncio.to_thread(self._process.wait)
+        self.start()
+        await self.ready()
 
 
 @dataclass
 class Rig:
-    """`url` is the orchestrator's, `ceiling_url` the yardstick's, which runs only within `ceiling`."""
+    """`ceiling_url` is the yardstick's, which runs only within `ceiling`; `sockets_max` is how many files a
+    process may have open."""
 
     database: EmbeddedPostgres
-    url: str
+    server: Orchestrator
     ceiling_url: str
     admin_token: str
     agent_token: str
-    orchestrator: int
-    """Its process id."""
+    sockets_max: int
+
+    @property
+    def url(self) -> str:
+        return self.server.url
+
+    @property
+    def orchestrator(self) -> int:
+        """Its process id."""
+        return self.server.pid
 
     def curta(self, token: str = "") -> Curta:
         """A client, of the admin if there is no other token."""
@@ -66,23 +85,25 @@ class Rig:
         """What the processes with these ids, and PostgreSQL, have used until now."""
         assert self.database.pid is not None
         postgres = psutil.Process(self.database.pid)
-        backends = sum(_cpu_s(process.pid) for process in postgres.children())
-        return Cpu(_cpu_s(server), _cpu_s(agents), _cpu_s(postgres.pid) + backends)
+        backends = sum(cpu_s(child.pid) for child in postgres.children())
+        return Cpu(cpu_s(server), cpu_s(agents), cpu_s(postgres.pid) + backends)
 
     def memory_bytes(self) -> int:
         """The orchestrator's resident memory."""
         return int(psutil.Process(self.orchestrator).memory_info().rss)
 
     @asynccontextmanager
-    async def crowd(self, agents: int, slots: int) -> AsyncIterator[int]:
-        """That many agents of ours, connected; gives their process's id."""
+    async def crowd(self, agents: int, slots: int, *, record: Path | None = None) -> AsyncIterator[int]:
+        """That many agents of ours, connected; gives their process's id. What they were handed stands in the
+        file `record` afterwards."""
         environment = {"CURTA_URL": self.url, "CURTA_TOKEN": self.agent_token}
-        with _process("bench.crowd", environment, f"--agents={agents}", f"--slots={slots}") as crowd:
+        arguments = [f"--agents={agents}", f"--slots={slots}", *([f"--record={record}"] if record else [])]
+        with process("bench.crowd", environment, *arguments) as crowd:
             async with self.curta() as curta:
-                await _until(lambda: _all(curta.connected_agents(), agents), crowd)
+                await until(lambda: _all(curta.connected_agents(), agents), crowd)
                 yield crowd.pid
                 crowd.terminate()
-                await _until(lambda: _all(curta.connected_agents(), 0))
+                await until(lambda: _all(curta.connected_agents(), 0))
 
     @asynccontextmanager
     async def ceiling(self) -> AsyncIterator[int]:
@@ -91,8 +112,8 @@ class Rig:
             "BENCH_DATABASE_URL": self.database.url,
             "BENCH_PORT": self.ceiling_url.rpartition(":")[2],
         }
-        with _process("bench.ceiling", environment, "serve") as server:
-            await _until(lambda: _answers(f"{self.ceiling_url}/agents"), server)
+        with process("bench.ceiling", environment, "serve") as server:
+            await until(lambda: answers(f"{self.ceiling_url}/agents"), server)
             yield server.pid
 
     @asynccontextmanager
@@ -100,26 +121,26 @@ class Rig:
         """That many of the yardstick's agents, connected to it; gives their process's id."""
         environment = {"BENCH_PORT": self.ceiling_url.rpartition(":")[2]}
         arguments = ("agents", f"--agents={agents}", f"--slots={slots}")
-        with _process("bench.ceiling", environment, *arguments) as crowd:
+        with process("bench.ceiling", environment, *arguments) as crowd:
             async with httpx.AsyncClient(trust_env=False) as http:
 
                 async def connected() -> int:
                     return int((await http.get(f"{self.ceiling_url}/agents")).json()["agents"])
 
-                await _until(lambda: _all(connected(), agents), crowd)
+                await until(lambda: _all(connected(), agents), crowd)
                 yield crowd.pid
 
 
 @contextmanager
 def rig() -> Iterator[Rig]:
     """PostgreSQL and one orchestrator on it, ready, in a directory that is removed afterwards."""
-    _allow_many_sockets()
+    sockets_max = allow_many_sockets()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="curta-bench-")))
         folder.chmod(0o755)  # PostgreSQL may run as another account
         database = stack.enter_context(EmbeddedPostgres(folder))
         migrate(database.url)
-        port, ceiling_port = _free_ports()
+        port, ceiling_port = free_ports(2)
         admin_token, agent_token = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
         environment = {
             "CURTA_DATABASE_URL": database.url,
@@ -128,76 +149,11 @@ def rig() -> Iterator[Rig]:
             "CURTA_AGENT_TOKEN": agent_token,
             "CURTA_LOG_LEVEL": "warning",
         }
-        server = stack.enter_context(_process("curta_cli", environment, "server"))
-        url = f"http://127.0.0.1:{port}"
-        asyncio.run(_until(lambda: _answers(f"{url}/leaderz"), server))
-        yield Rig(database, url, f"http://127.0.0.1:{ceiling_port}", admin_token, agent_token, server.pid)
-
-
-@contextmanager
-def _process(
-    module: str, environment: dict[str, str], *arguments: str
-) -> "Iterator[subprocess.Popen[bytes]]":
-    """`python -m module`, ended with the block. Settings of whoever runs the bench do not reach it."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("CURTA_")}
-    process = subprocess.Popen(
-        (sys.executable, "-m", module, *arguments),
-        cwd=ROOT,
-        env=inherited | environment,
-        # The other end of its standard input: how a crowd learns that we are gone, kill -9 included.
-        stdin=subprocess.PIPE,
-        # Ctrl-C is ours to handle: they are ended in order.
-        start_new_session=True,
-    )
-    assert process.stdin is not None
-    try:
-        yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(END_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        process.stdin.close()
-
-
-async def _until(
-    holds: Callable[[], Awaitable[bool]], process: "subprocess.Popen[bytes] | None" = None
-) -> None:
-    """Look ten times a second. Raises: RuntimeError when the process ends first, TimeoutError."""
-    async with asyncio.timeout(START_S):
-        while not await holds():
-            if process is not None and process.poll() is not None:
-                raise RuntimeError(f"{process.args!r} ended with {process.returncode}")
-            await asyncio.sleep(0.1)
-
-
-async def _answers(url: str) -> bool:
-    async with httpx.AsyncClient(trust_env=False) as http:
-        try:
-            return (await http.get(url)).status_code == 200
-        except httpx.HTTPError:
-            return False
+        server = Orchestrator(f"http://127.0.0.1:{port}", environment, stack)
+        server.start()
+        asyncio.run(server.ready())
+        yield Rig(database, server, f"http://127.0.0.1:{ceiling_port}", admin_token, agent_token, sockets_max)
 
 
 async def _all(count: Awaitable[int], wanted: int) -> bool:
     return await count == wanted
-
-
-def _cpu_s(pid: int) -> float:
-    try:
-        times = psutil.Process(pid).cpu_times()
-    except psutil.NoSuchProcess:
-        return 0.0
-    return float(times.user + times.system)
-
-
-def _free_ports() -> tuple[int, int]:
-    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
-        return one.getsockname()[1], other.getsockname()[1]
-
-
-def _allow_many_sockets() -> None:
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
