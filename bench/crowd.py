@@ -12,11 +12,14 @@ import os
 import signal
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import structlog
 import uvloop
 
+from bench.client import Curta
+from bench.processes import until
 from curta_agent import run_agent
 from curta_agent.settings import AgentSettings
 from curta_agent.slots import Slots
@@ -24,7 +27,10 @@ from curta_cli.agent import end_with_parent
 from curta_wire.frames import Assignment
 
 AT_ONCE = 100
-"""Agents that connect at the same time: how fast a crowd gathers is not what is measured."""
+"""Agents that connect at the same time. How fast a crowd gathers is not what is measured; and if more came
+than a busy machine can welcome within their patience, they would begin again, and never be complete."""
+
+LOOK_S = 0.02
 
 
 async def gather(agents: int, slots: int) -> None:
@@ -34,12 +40,16 @@ async def gather(agents: int, slots: int) -> None:
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, stop.set)
     urls, token = (os.environ["CURTA_URL"],), os.environ["CURTA_TOKEN"]
-    async with asyncio.TaskGroup() as crowd:
+    async with Curta(urls[0], token) as curta, asyncio.TaskGroup() as crowd:
         for number in range(agents):
             settings = AgentSettings(urls=urls, token=token, slots=slots, name=f"bench {number}", drain_s=0.0)
             crowd.create_task(run_agent(settings, stop), name=settings.name)
             if number % AT_ONCE == AT_ONCE - 1:
-                await asyncio.sleep(0.05)
+                await until(partial(_has_come, curta, number - AT_ONCE, stop), every_s=LOOK_S)
+
+
+async def _has_come(curta: Curta, agents: int, stop: asyncio.Event) -> bool:
+    return stop.is_set() or await curta.connected_agents() > agents
 
 
 def record(path: Path, stack: ExitStack) -> None:

@@ -81,10 +81,14 @@ async def line_of(talking: Process) -> str:
 
 
 async def until(
-    holds: Callable[[], Awaitable[bool]], running: Process | None = None, *, every_s: float = 0.1
+    holds: Callable[[], Awaitable[bool]],
+    running: Process | None = None,
+    *,
+    every_s: float = 0.1,
+    within_s: float = START_S,
 ) -> None:
     """Look again and again. Raises: RuntimeError when the process ends first, TimeoutError."""
-    async with asyncio.timeout(START_S):
+    async with asyncio.timeout(within_s):
         while not await holds():
             if running is not None and running.poll() is not None:
                 raise RuntimeError(f"{running.args!r} ended with {running.returncode}")

@@ -14,9 +14,22 @@ import httpx
 import psutil  # type: ignore[import-untyped]
 
 from bench.client import Curta
-from bench.processes import Cpu, Process, allow_many_sockets, answers, cpu_s, free_ports, process, until
+from bench.processes import (
+    START_S,
+    Cpu,
+    Process,
+    allow_many_sockets,
+    answers,
+    cpu_s,
+    free_ports,
+    process,
+    until,
+)
 from curta_server.embedded import EmbeddedPostgres
 from curta_server.migrate import migrate
+
+AGENT_S = 0.03
+"""What one agent may take to connect, beside START_S for all."""
 
 
 class Orchestrator:
@@ -100,7 +113,9 @@ class Rig:
         arguments = [f"--agents={agents}", f"--slots={slots}", *([f"--record={record}"] if record else [])]
         with process("bench.crowd", environment, *arguments) as crowd:
             async with self.curta() as curta:
-                await until(lambda: _all(curta.connected_agents(), agents), crowd)
+                # Thousands take long where others use the machine, too.
+                patience_s = START_S + AGENT_S * agents
+                await until(lambda: _all(curta.connected_agents(), agents), crowd, within_s=patience_s)
                 yield crowd.pid
                 crowd.terminate()
                 await until(lambda: _all(curta.connected_agents(), 0))
