@@ -113,7 +113,10 @@ def _run(command: Sequence[str], *, cwd: Path | None = None, path: str | None = 
     except subprocess.TimeoutExpired:
         raise Missing(f"`{' '.join(command)}` took longer than {INSTALL_S} s") from None
     except subprocess.CalledProcessError as error:
-        said = " / ".join(error.stdout.strip().splitlines()[-4:])
+        lines = error.stdout.strip().splitlines()
+        # pip, npm and apt-get each mark what went wrong, and say other things after it.
+        errors = [line for line in lines if line.lower().startswith(("error", "npm err", "e:"))]
+        said = " / ".join((errors or lines)[-4:])
         raise Missing(f"`{' '.join(command)}` failed: {said}") from None
 
 
