@@ -7,5 +7,11 @@ are kept with a description of the `machine` (`results`), compared with those of
 
 What else the machine does changes from minute to minute: the ratio to what was measured in the same minutes
 counts, the figures alone are for information. Beside us stand `ceiling`, the bare shape of the hot path;
-`inserts` and `echo`, the bare database and the bare socket; and other systems (`peers`), where they are here.
+`inserts` and `echo`, the bare database and the bare socket; and other systems (`peers`), each in an
+environment of its own. What cannot be measured is a row, too, which says why.
 """
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+"""The repository."""

@@ -11,13 +11,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import comparison, machine, plots, report, results
+from bench import ROOT, comparison, machine, plots, report, results
+from bench.peers.peer import PEERS
 from bench.rig import rig
 from bench.scenarios import QUICK, RIGS, SCENARIOS
 from bench.sizes import QUICK as QUICK_SIZES
 from bench.sizes import Sizes
 
-DOCS = machine.ROOT / "docs"
+DOCS = ROOT / "docs"
 
 
 def main() -> int:
@@ -34,8 +35,9 @@ def main() -> int:
     else:
         found, failed = _measure(chosen, console)
         path = results.save(found)
-        console.print(f"every value is in {path.relative_to(machine.ROOT)}", style="dim")
-    console.print(report.table(found.rows))
+        console.print(f"every value is in {path.relative_to(ROOT)}", style="dim")
+    for table in report.tables(found.rows):
+        console.print(table)
     console.print(f"Medians, and from where to where the runs went. {machine.sentence(found.machine)}.")
     if chosen.docs:
         _document(found)
@@ -43,8 +45,11 @@ def main() -> int:
     if earlier is not None:
         lines, is_slower = comparison.report(earlier, found)
         console.print("\n".join(lines), highlight=False)
+    # Once more, where nobody overlooks it.
+    for row in found.rows:
+        if row.is_left_out:
+            report.loud(f"LEFT OUT: {row.name}: {row.note}")
     if failed:
-        report.loud(f"failed, and not in the figures: {', '.join(failed)}")
         return 2
     return int(is_slower)
 
@@ -56,6 +61,8 @@ def _measure(chosen: argparse.Namespace, console: Console) -> tuple[results.Resu
         sizes = replace(sizes, shapes=tuple(chosen.shape))
     if chosen.runs:
         sizes = replace(sizes, runs=chosen.runs, long_runs=chosen.runs)
+    if chosen.peer:
+        sizes = replace(sizes, peers=tuple(chosen.peer))
     wanted = chosen.scenario or (QUICK if chosen.quick else tuple(SCENARIOS))
     at, described = results.now(), machine.describe()
     rows: list[report.Row] = []
@@ -69,9 +76,11 @@ def _measure(chosen: argparse.Namespace, console: Console) -> tuple[results.Resu
                     began = time.monotonic()
                     try:
                         measured = asyncio.run(SCENARIOS[name](place, sizes))
-                    except Exception:
+                    except Exception as error:
                         traceback.print_exc()
                         failed.append(name)
+                        why = f"it failed: {type(error).__name__}: {error}"
+                        rows.append(replace(report.left_out(name, why), scenario=name))
                         break  # nobody knows what it left behind: the rest gets a rig of its own
                     rows += [replace(row, scenario=name) for row in measured]
                     console.print(f"measured: {name}, {time.monotonic() - began:.0f} s", style="dim")
@@ -96,6 +105,7 @@ def _arguments() -> argparse.Namespace:
     add("scenario", nargs="*", choices=[[], *SCENARIOS], help="all of them if none is named")
     add("--quick", action="store_true", help="smaller, and fewer: less than two minutes")
     add("--shape", action="append", type=_shape, help="agents x slots for trees, 4000x4")
+    add("--peer", action="append", choices=list(PEERS), help="for peers: this one, not all")
     add("--runs", type=int, help="how often each is measured")
     add("--against", type=Path, metavar="JSON", help="an earlier run to compare with")
     add("--from", type=Path, metavar="JSON", dest="read", help="an earlier run to show: nothing is measured")

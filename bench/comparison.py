@@ -42,8 +42,9 @@ class Change(NamedTuple):
 
 def changes(before: Sequence[Row], now: Sequence[Row]) -> list[Change]:
     """All watched figures that are in both, those that suffered most first."""
-    known = {row.name: row for row in before}
-    found = [_change(known[row.name], row) for row in now if row.name in known and row.is_watched]
+    known = {row.name: row for row in before if not row.is_left_out}
+    measured = [row for row in now if row.is_watched and not row.is_left_out]
+    found = [_change(known[row.name], row) for row in measured if row.name in known]
     return sorted(found, key=lambda change: -change.factor)
 
 
@@ -69,6 +70,9 @@ def report(before: Results, now: Results) -> tuple[list[str], bool]:
         lines.append("One of the runs is quick, and the other is not: sizes differ.")
     if not is_same(before.machine, now.machine):
         lines.append("It ran on another machine: only ratios can be compared.")
+    known = {row.name for row in before.rows if not row.is_left_out}
+    gone = [row for row in now.rows if row.is_left_out and row.name in known]
+    lines += [f"  left out now  {row.name}: {row.note}" for row in gone]
     lines += [f"  slower  {change}" for change in slower]
     lines += [f"  faster  {change}" for change in reversed(faster)]
     lines.append(f"{len(slower)} of {len(found)} figures became slower by more than 15%.")

@@ -9,9 +9,8 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 
+from bench import ROOT
 from curta_server.embedded import find_programs
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 def describe() -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Processes of a measurement on 127.0.0.1, and their end: each is ended by its id when its `with` block ends,
-however that ends. Nothing but this module starts or ends one; PostgreSQL is `EmbeddedPostgres`'s.
+however that ends. Nothing but this module starts or ends one; PostgreSQL is `EmbeddedPostgres`'s, and a peer
+with all that it starts `peers.driver`'s.
 """
 
 import asyncio
@@ -8,15 +9,15 @@ import resource
 import socket
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import httpx
 import psutil  # type: ignore[import-untyped]
 
-ROOT = Path(__file__).resolve().parent.parent
+from bench import ROOT
+
 START_S = 120.0
 END_S = 10.0
 
@@ -48,12 +49,27 @@ def process(
     Where it `talks`, its standard output is one, too.
     """
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("CURTA_")}
+    words, output = (sys.executable, "-m", module, *arguments), subprocess.PIPE if talks else None
+    with command(words, {**inherited, **environment}, output=output) as started:
+        yield started
+
+
+@contextmanager
+def command(
+    words: Sequence[str],
+    environment: Mapping[str, str] | None = None,
+    *,
+    output: IO[bytes] | int | None = None,
+) -> Iterator[Process]:
+    """Any program, ended with the block; its environment is ours if none is given. A file for its `output`
+    gets what it says of errors, too."""
     started = subprocess.Popen(
-        (sys.executable, "-m", module, *arguments),
+        words,
         cwd=ROOT,
-        env={**inherited, **environment},
+        env=environment,
         stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE if talks else None,
+        stdout=output,
+        stderr=None if output is None or isinstance(output, int) else output,
         # Ctrl-C is ours to handle: they are ended in order.
         start_new_session=True,
     )

@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bench import ROOT
 from bench.report import Row
 
-FOLDER = Path(__file__).resolve().parent / "results"
+FOLDER = ROOT / "bench" / "results"
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,16 @@ def now() -> str:
 
 
 def encode(results: Results) -> str:
-    """JSON. Medians and ratios stand there for whoever reads it without us; `decode` makes them anew."""
+    """JSON. Medians, ratios and what was left out stand there for whoever reads it without us; `decode` makes
+    them anew."""
     figures = [asdict(row) | {"median": row.ours, "ratio": row.ratio} for row in results.rows]
-    data = {"at": results.at, "quick": results.is_quick, "machine": results.machine, "figures": figures}
+    data = {
+        "at": results.at,
+        "quick": results.is_quick,
+        "machine": results.machine,
+        "left_out": [f"{row.name}: {row.note}" for row in results.rows if row.is_left_out],
+        "figures": figures,
+    }
     return json.dumps(data, indent=1) + "\n"
 
 

@@ -5,7 +5,7 @@ lasts, crowds of agents and the yardstick's processes while a figure needs them.
 import asyncio
 import secrets
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,10 @@ from curta_server.migrate import migrate
 
 AGENT_S = 0.03
 """What one agent may take to connect, beside START_S for all."""
+
+
+class NotGathered(Exception):
+    """This machine, with all that it does now, cannot hold so many agents; the text says how many came."""
 
 
 class Orchestrator:
@@ -108,17 +112,17 @@ class Rig:
     @asynccontextmanager
     async def crowd(self, agents: int, slots: int, *, record: Path | None = None) -> AsyncIterator[int]:
         """That many agents of ours, connected; gives their process's id. What they were handed stands in the
-        file `record` afterwards."""
+        file `record` afterwards. Raises: NotGathered."""
         environment = {"CURTA_URL": self.url, "CURTA_TOKEN": self.agent_token}
         arguments = [f"--agents={agents}", f"--slots={slots}", *([f"--record={record}"] if record else [])]
         with process("bench.crowd", environment, *arguments) as crowd:
             async with self.curta() as curta:
                 # Thousands take long where others use the machine, too.
                 patience_s = START_S + AGENT_S * agents
-                await until(lambda: _all(curta.connected_agents(), agents), crowd, within_s=patience_s)
+                await _gathered(curta.connected_agents, agents, crowd, patience_s)
                 yield crowd.pid
                 crowd.terminate()
-                await until(lambda: _all(curta.connected_agents(), 0))
+                await until(lambda: _none(curta.connected_agents()), within_s=patience_s)
 
     @asynccontextmanager
     async def ceiling(self) -> AsyncIterator[int]:
@@ -133,7 +137,8 @@ class Rig:
 
     @asynccontextmanager
     async def ceiling_crowd(self, agents: int, slots: int) -> AsyncIterator[int]:
-        """That many of the yardstick's agents, connected to it; gives their process's id."""
+        """That many of the yardstick's agents, connected to it; gives their process's id. Raises:
+        NotGathered."""
         environment = {"BENCH_PORT": self.ceiling_url.rpartition(":")[2]}
         arguments = ("agents", f"--agents={agents}", f"--slots={slots}")
         with process("bench.ceiling", environment, *arguments) as crowd:
@@ -142,7 +147,7 @@ class Rig:
                 async def connected() -> int:
                     return int((await http.get(f"{self.ceiling_url}/agents")).json()["agents"])
 
-                await until(lambda: _all(connected(), agents), crowd)
+                await _gathered(connected, agents, crowd, START_S + AGENT_S * agents)
                 yield crowd.pid
 
 
@@ -170,5 +175,25 @@ def rig() -> Iterator[Rig]:
         yield Rig(database, server, f"http://127.0.0.1:{ceiling_port}", admin_token, agent_token, sockets_max)
 
 
-async def _all(count: Awaitable[int], wanted: int) -> bool:
-    return await count == wanted
+async def _gathered(
+    count: Callable[[], Awaitable[int]], wanted: int, crowd: Process, patience_s: float
+) -> None:
+    """Wait until all are connected. Raises: NotGathered."""
+    here = 0
+
+    async def are_all_here() -> bool:
+        nonlocal here
+        here = await count()
+        return here == wanted
+
+    try:
+        await until(are_all_here, crowd, within_s=patience_s)
+    except TimeoutError:
+        raise NotGathered(f"after {patience_s:.0f} s {here:,} of {wanted:,} agents were there") from None
+    except (RuntimeError, httpx.HTTPError) as error:
+        why = "their process ended" if crowd.poll() is not None else f"nobody answers ({error!r})"
+        raise NotGathered(f"{why} when {here:,} of {wanted:,} agents were there") from error
+
+
+async def _none(count: Awaitable[int]) -> bool:
+    return await count == 0

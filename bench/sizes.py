@@ -6,7 +6,8 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class Sizes:
     """`runs` is how often something is measured, ours and what stands beside it in turns; `long_runs` the
-    same for what takes long. `shapes` are agents × slots."""
+    same for what takes long. `shapes` are agents × slots; `peers` are keys of
+    `bench.peers.peer.PEERS`, or empty: all of them."""
 
     is_quick: bool = False
     runs: int = 5
@@ -26,6 +27,7 @@ class Sizes:
     profile_s: float = 10.0
     growing_tasks: tuple[int, ...] = (1_000, 10_000, 100_000, 1_000_000)
     growing_agents: tuple[int, ...] = (1, 10, 100, 1000, 4000)
+    peers: tuple[str, ...] = ()
 
 
 QUICK = Sizes(

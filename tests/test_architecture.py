@@ -30,6 +30,9 @@ SERVER_ONLY = (
 TEXTS = frozenset(
     {".py", ".md", ".toml", ".yml", ".yaml", ".txt", ".cfg", ".mako", ".html", ".css", ".Dockerfile", ""}
 )
+ELSEWHERE = frozenset({"node_modules", ".peers", "__pycache__"})
+"""Folders with what others wrote."""
+
 TOPS = ("agent", "server", "alembic", "tests", "bench", "docs", "docker", "client", ".ci")
 
 
@@ -48,7 +51,7 @@ def files() -> Iterator[Path]:
     for place in (*(ROOT / top for top in TOPS), ROOT):
         for path in place.iterdir() if place == ROOT else place.rglob("*"):
             inside = path.relative_to(ROOT).parts
-            if path.is_file() and path.suffix in TEXTS and not {"node_modules", "__pycache__"} & set(inside):
+            if path.is_file() and path.suffix in TEXTS and not ELSEWHERE & set(inside):
                 yield path
 
 

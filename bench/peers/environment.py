@@ -16,8 +16,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
+from bench import ROOT
+
 PACKAGES = Path(__file__).resolve().parent / "packages"
-ENVIRONMENTS = PACKAGES.parent.parent / ".peers"
+ENVIRONMENTS = ROOT / "bench" / ".peers"
 INSTALL_S = 900
 """A slow network is no reason to leave a peer out; one that does not answer is."""
 
@@ -124,7 +126,7 @@ def _client_npm() -> ModuleType:
     """client/npm.py, which is no part of a package."""
     name = "curta_client_npm"
     if name not in sys.modules:
-        place = PACKAGES.parents[2] / "client" / "npm.py"
+        place = ROOT / "client" / "npm.py"
         spec = importlib.util.spec_from_file_location(name, place)
         assert spec is not None and spec.loader is not None
         sys.modules[name] = importlib.util.module_from_spec(spec)

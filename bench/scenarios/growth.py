@@ -3,8 +3,8 @@
 import asyncio
 
 from bench import pairs, texts
-from bench.report import Row
-from bench.rig import Rig
+from bench.report import Row, left_out
+from bench.rig import NotGathered, Rig
 from bench.sizes import Sizes
 
 SLOTS = 2_000
@@ -19,20 +19,18 @@ async def measure(rig: Rig, sizes: Sizes) -> list[Row]:
     rows: list[Row] = []
     for tasks in sizes.growing_tasks:
         runs = sizes.long_runs if tasks >= 100_000 else sizes.runs
-        row = await _grown(rig, tasks, AGENTS, runs)
-        row.name = f"{tasks:,} tasks, {AGENTS} agents"
-        row.more["growing"] = "tasks"
-        rows.append(row)
+        rows.append(await _grown(rig, f"{tasks:,} tasks, {AGENTS} agents", "tasks", tasks, AGENTS, runs))
     for agents in sizes.growing_agents:
-        row = await _grown(rig, sizes.tree_tasks, agents, sizes.long_runs)
-        row.name = f"{agents:,} agent{'s' * (agents > 1)}, {sizes.tree_tasks:,} tasks"
-        row.more["growing"] = "agents"
-        rows.append(row)
+        name = f"{agents:,} agent{'s' * (agents > 1)}, {sizes.tree_tasks:,} tasks"
+        try:
+            rows.append(await _grown(rig, name, "agents", sizes.tree_tasks, agents, sizes.long_runs))
+        except NotGathered as error:
+            rows.append(left_out(name, error))
     return rows
 
 
-async def _grown(rig: Rig, tasks: int, agents: int, runs: int) -> Row:
-    """On an orchestrator of its own: memory that was used once is not given back."""
+async def _grown(rig: Rig, name: str, growing: str, tasks: int, agents: int, runs: int) -> Row:
+    """On an orchestrator of its own: memory that was used once is not given back. Raises: NotGathered."""
     await rig.server.renew()
     slots = max(MIN_SLOTS, SLOTS // agents)
     text, value = texts.tree(tasks), texts.tree_value(tasks)
@@ -55,6 +53,7 @@ async def _grown(rig: Rig, tasks: int, agents: int, runs: int) -> Row:
             system = pairs.System(work, rig.orchestrator, crowd)
             found = [await pairs.once(rig, system, tasks) for _ in range(runs)]
     more = {
+        "growing": growing,
         "tasks": tasks,
         "agents": agents,
         "cpu_us_per_task": pairs.cpu_of(found),
@@ -63,4 +62,4 @@ async def _grown(rig: Rig, tasks: int, agents: int, runs: int) -> Row:
     }
     note = f"{pairs.cpu_note(more)}; memory: work {(peak - gathered) / 1e6:.0f} MB"
     note += f", agents {(gathered - empty) / 1e6:.0f} MB"
-    return Row("", "tasks/s", [run.rate for run in found], more=more, note=note)
+    return Row(name, "tasks/s", [run.rate for run in found], more=more, note=note)

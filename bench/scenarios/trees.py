@@ -3,8 +3,8 @@
 import httpx
 
 from bench import pairs, texts
-from bench.report import Row
-from bench.rig import Rig
+from bench.report import Row, left_out
+from bench.rig import NotGathered, Rig
 from bench.sizes import Sizes
 
 MANY_AGENTS = 1_000
@@ -25,17 +25,22 @@ async def measure(rig: Rig, sizes: Sizes) -> list[Row]:
             return await pairs.bare(http, rig, "tree", sizes.tree_tasks)
 
         for agents, slots in sizes.shapes:
-            # Both crowds stay connected while the other is measured: idle agents cost little.
-            async with rig.crowd(agents, slots) as crowd, rig.ceiling_crowd(agents, slots) as ceiling_crowd:
-                found = await pairs.turns(
-                    rig,
-                    sizes.tree_tasks,
-                    sizes.runs,
-                    pairs.System(ours, rig.orchestrator, crowd),
-                    pairs.System(theirs, ceiling, ceiling_crowd),
-                )
+            name = f"tree, {agents:,} agents × {slots} slots"
             wanted = "ratio ≥ 0.7" if agents >= MANY_AGENTS else "ratio ≥ 0.5"
-            row = pairs.row(f"tree, {agents:,} agents × {slots} slots", wanted, found)
+            try:
+                # Both crowds stay connected while the other is measured: idle agents cost little.
+                async with rig.crowd(agents, slots) as crowd, rig.ceiling_crowd(agents, slots) as their_crowd:
+                    found = await pairs.turns(
+                        rig,
+                        sizes.tree_tasks,
+                        sizes.runs,
+                        pairs.System(ours, rig.orchestrator, crowd),
+                        pairs.System(theirs, ceiling, their_crowd),
+                    )
+            except NotGathered as error:
+                rows.append(left_out(name, error, wanted))
+                continue
+            row = pairs.row(name, wanted, found)
             row.note = pairs.cpu_note(row.more)
             rows.append(row)
     return rows

@@ -64,6 +64,14 @@ def test_runs_that_lie_among_each_other_are_doubted() -> None:
     assert str(among).endswith("measure again")
 
 
+def test_what_is_left_out_now_is_named_and_not_compared() -> None:
+    nothing = Row("a", "", [], note="not there")
+    lines, is_slower = report(run(Row("a", "ms", [1.0])), run(nothing))
+    assert not is_slower
+    assert lines[1:] == ["  left out now  a: not there", "0 of 0 figures became slower by more than 15%."]
+    assert changes([nothing], [Row("a", "ms", [1.0])]) == []
+
+
 def test_nothing_slower_is_no_failure() -> None:
     same = run(Row("a", "ms", [100.0]))
     lines, is_slower = report(same, same)

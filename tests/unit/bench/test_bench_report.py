@@ -1,10 +1,11 @@
 """Rows, the tables they become, and the files they are kept in."""
 
+import json
 from dataclasses import replace
 from io import StringIO
 
 import pytest
-from bench import report, results
+from bench import ROOT, report, results
 from bench.report import BEGIN, END, Row
 from rich.console import Console
 
@@ -39,10 +40,38 @@ def test_rates_are_better_when_higher_and_everything_else_when_lower() -> None:
 
 def test_the_terminal_shows_every_row() -> None:
     console = Console(file=StringIO(), width=200)
-    console.print(report.table([TREE, LATENCY]))
+    (table,) = report.tables([TREE, LATENCY])
+    console.print(table)
     said = console.file.getvalue()  # type: ignore[attr-defined]
     assert "50,000 (40,000–60,000) tasks/s" in said
     assert "9 ms" in said
+
+
+def test_columns_of_a_scenario_stand_in_its_own_table() -> None:
+    other = replace(LATENCY, scenario="peers", columns={"durable": "no", "versions": "x 1"})
+    assert [len(table.columns) for table in report.tables([TREE, LATENCY, other])] == [6, 8]
+    assert report.markdown([LATENCY, other], "").splitlines()[-3:] == [
+        "| figure | Curta | wanted | durable | versions |",
+        "| --- | --- | --- | --- | --- |",
+        "| 2+2*2, p50 | 9 ms | ≤ 10 ms | no | x 1 |",
+    ]
+
+
+def test_what_was_left_out_is_said_in_the_tables_and_in_the_file(capsys: pytest.CaptureFixture[str]) -> None:
+    row = report.left_out("tree beside X", RuntimeError(f"`{ROOT}/bench/x`\nis not there"), "ratio ≥ 2")
+    assert "!!! LEFT OUT: tree beside X: `bench/x` is not there" in capsys.readouterr().err
+    assert report.markdown([row], "").endswith(
+        "| tree beside X | LEFT OUT | ratio ≥ 2 | `bench/x` is not there |"
+    )
+    run = results.Results("2031-01-01T00:00:00+00:00", True, {}, [LATENCY, row])
+    text = results.encode(run)
+    assert json.loads(text)["left_out"] == ["tree beside X: `bench/x` is not there"]
+    assert results.decode(text) == run
+
+
+def test_a_reason_is_never_empty_nor_a_whole_log() -> None:
+    assert report.left_out("a", TimeoutError()).note == "TimeoutError"
+    assert len(report.left_out("a", "x" * 10_000).note) < 400
 
 
 def test_the_page_gets_a_table_for_each_scenario_without_empty_columns() -> None:
