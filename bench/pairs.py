@@ -1,7 +1,7 @@
 """Two systems in turns on the same work: what each carried, and what it cost."""
 
 import statistics
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import httpx
@@ -33,6 +33,14 @@ class Pairs(NamedTuple):
     theirs: list[Run]
 
 
+def order(pairs: int, *, is_warm: bool = False) -> Iterator[tuple[bool, bool]]:
+    """Turn by turn, whether it is ours, and whether it counts. Each is first as often as the other; one pair
+    more goes before all others to warm up, unless everything `is_warm`."""
+    for pair in range(0 if is_warm else -1, pairs):
+        for is_ours in (True, False) if pair % 2 else (False, True):
+            yield is_ours, pair >= 0
+
+
 async def once(rig: Rig, system: System, tasks: int) -> Run:
     begin = rig.cpu(system.server, system.agents)
     took_s = await system.run()
@@ -40,13 +48,12 @@ async def once(rig: Rig, system: System, tasks: int) -> Run:
 
 
 async def turns(rig: Rig, tasks: int, pairs: int, ours: System, theirs: System) -> Pairs:
-    """Each first as often as the other; once before that to warm up."""
+    """So many runs of each, in `order`."""
     found = Pairs([], [])
-    for pair in range(-1, pairs):
-        for is_ours in (True, False) if pair % 2 else (False, True):
-            run = await once(rig, ours if is_ours else theirs, tasks)
-            if pair >= 0:
-                (found.ours if is_ours else found.theirs).append(run)
+    for is_ours, counts in order(pairs):
+        run = await once(rig, ours if is_ours else theirs, tasks)
+        if counts:
+            (found.ours if is_ours else found.theirs).append(run)
     return found
 
 

@@ -35,23 +35,6 @@ class Peer:
     service: Literal["redis", "postgres"] | None = None
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """Curta's own part: the agents × slots and the tasks that the figures are promised for."""
-
-    agents: int = 10
-    slots: int = 200
-    tree_tasks: int = 50_000
-    chain_tasks: int = 2_000
-    is_quick: bool = False
-
-    def tasks(self, form: Form) -> int:
-        """How many a peer computes in one run."""
-        return form.quick_tasks if self.is_quick else form.tasks
-
-
-QUICK = Sizes(tree_tasks=20_000, chain_tasks=1_000, is_quick=True)
-
 # Trees of Celery must be complete (a task less than a power of two): its chords take two of a kind.
 PEERS: Mapping[str, Peer] = {
     "dask": Peer(

@@ -6,7 +6,6 @@ part of a peer's figure, so it is set here and nowhere else.
 
 import asyncio
 import re
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,11 +14,11 @@ from urllib.parse import parse_qs, urlsplit
 import asyncpg
 
 from bench.peers import environment
+from bench.processes import command, free_ports, until
 from curta_server.embedded import EmbeddedPostgres
 
 DATABASE = "bench_peer"
 START_S = 30.0
-END_S = 10.0
 
 REDIS_OPTIONS = {
     # What BullMQ and Celery ask for: an append-only file, synced once a second (not with each write), and
@@ -37,33 +36,20 @@ REDIS_OPTIONS = {
 async def redis(folder: Path) -> AsyncIterator[dict[str, str]]:
     """A Redis with its data in `folder`, answering; gives the environment that names it.
 
-    Raises: environment.Missing where there is none, RuntimeError where it does not start.
+    Raises: environment.Missing where there is none, RuntimeError or TimeoutError where it does not start.
     """
     program = environment.redis_server()
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    (port,) = free_ports(1)
     options = REDIS_OPTIONS | {"port": str(port), "dir": str(folder)}
     given = [part for name, value in options.items() for part in (f"--{name}", value)]
-    with (folder / "redis.log").open("wb") as log:
-        process = await asyncio.create_subprocess_exec(
-            program, *given, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-        )
-    try:
-        async with asyncio.timeout(START_S):
-            while not await _answers(port):
-                if process.returncode is not None:
-                    said = (folder / "redis.log").read_text().strip().splitlines()[-1:]
-                    raise RuntimeError(f"redis-server ended with {process.returncode}: {' '.join(said)}")
-                await asyncio.sleep(0.05)
-        yield {"BENCH_REDIS_PORT": str(port), "BENCH_REDIS_VERSION": await _version(program)}
-    finally:
-        if process.returncode is None:
-            process.terminate()
+    said = folder / "redis.log"
+    with said.open("wb") as log, command((program, *given), output=log) as server:
         try:
-            await asyncio.wait_for(process.wait(), END_S)
-        except TimeoutError:
-            process.kill()
-            await process.wait()
+            await until(lambda: _answers(port), server, every_s=0.05, within_s=START_S)
+        except RuntimeError:
+            last = said.read_text(errors="replace").strip().splitlines()[-1:]
+            raise RuntimeError(f"redis-server ended by itself: {' '.join(last)}") from None
+        yield {"BENCH_REDIS_PORT": str(port), "BENCH_REDIS_VERSION": await _version(program)}
 
 
 @asynccontextmanager

@@ -8,6 +8,7 @@ import time
 from typing import NamedTuple
 
 from bench.client import Poster
+from bench.pairs import order
 from bench.report import Row
 from bench.rig import Rig
 from bench.sizes import Sizes
@@ -31,11 +32,10 @@ async def measure(rig: Rig, sizes: Sizes) -> list[Row]:
     ours: list[Posted] = []
     bare: list[Posted] = []
     async with rig.ceiling():
-        for pair in range(sizes.runs):
-            for is_ours in (True, False) if pair % 2 else (False, True):
-                url = rig.url if is_ours else rig.ceiling_url
-                poster = Poster(url, "/expressions", rig.admin_token, body)
-                (ours if is_ours else bare).append(await _post(poster, CLIENTS, sizes.posting_s))
+        for is_ours, _ in order(sizes.runs, is_warm=True):
+            url = rig.url if is_ours else rig.ceiling_url
+            poster = Poster(url, "/expressions", rig.admin_token, body)
+            (ours if is_ours else bare).append(await _post(poster, CLIENTS, sizes.posting_s))
     items = [{"expression": f"{number}+2*2"} for number in range(BATCH)]
     batch = Poster(rig.url, "/expressions/batch", rig.admin_token, {"expressions": items})
     batches = [await _post(batch, BATCH_CLIENTS, sizes.posting_s) for _ in range(sizes.runs)]

@@ -11,6 +11,7 @@ from typing import Any
 
 from bench import texts
 from bench.client import Curta
+from bench.pairs import order
 from bench.processes import Process, line_of, process
 from bench.report import Row
 from bench.rig import Rig
@@ -76,15 +77,14 @@ async def _full(curta: Curta, watchers: Process, sizes: Sizes) -> list[Row]:
     rates: dict[bool, list[float]] = {True: [], False: []}
     text, value = texts.tree(sizes.tree_tasks), texts.tree_value(sizes.tree_tasks)
     await curta.no_durations()
-    for pair in range(-1, sizes.runs):
-        for is_watched in (True, False) if pair % 2 else (False, True):
-            if is_watched:
-                await _tell(watchers, "subscribe")
-            rate = sizes.tree_tasks / (await curta.compute(text, expected=value)).running_s
-            if is_watched:
-                await _tell(watchers, "unsubscribe")
-            if pair >= 0:
-                rates[is_watched].append(rate)
+    for is_watched, counts in order(sizes.runs):
+        if is_watched:
+            await _tell(watchers, "subscribe")
+        rate = sizes.tree_tasks / (await curta.compute(text, expected=value)).running_s
+        if is_watched:
+            await _tell(watchers, "unsubscribe")
+        if counts:
+            rates[is_watched].append(rate)
     return [
         Row(
             f"tree, {sizes.viewers:,} viewers",
