@@ -65,7 +65,7 @@ format: $(STAMP) ## Bring the code into form
 	$(BIN)/ruff format $(SOURCES)
 	$(NPM) run format
 
-bench: $(BENCH_STAMP) ## The figures, measured on this machine (QUICK=1: in two minutes; AGAINST=earlier.json; ARGS='trees chains')
+bench: $(BENCH_STAMP) ## The figures of this machine, peers beside (QUICK=1: without, 2 minutes; AGAINST=earlier.json; ARGS='trees peers')
 	$(BIN)/python -m bench $(if $(QUICK),--quick) $(if $(AGAINST),--against '$(AGAINST)') $(ARGS)
 
 fuzz: $(STAMP) ## Millions of random texts and frames
