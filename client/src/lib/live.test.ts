@@ -212,6 +212,8 @@ describe('a lost connection', () => {
     live.subscribe('agents', {}, taker());
     live.subscribe('stats', {}, taker());
     socket().events.opened();
+    expect(states).toEqual([]);
+    socket().snapshot('agents', 1);
     socket().events.closed(1006);
     expect(states).toEqual(['live', 'connecting']);
     await time.pass(199);
@@ -277,6 +279,7 @@ describe('where no socket can be opened', () => {
     await time.pass(4_000);
     expect(polls).toBe(3);
     socket().events.opened();
+    socket().snapshot('agents', 1);
     await time.pass(10_000);
     expect(polls).toBe(3);
     expect(states).toEqual(['polling', 'live']);
@@ -297,6 +300,67 @@ describe('where no socket can be opened', () => {
     isThere = true;
     await time.pass(2_000);
     expect(live.state).toBe('polling');
+  });
+
+  it('polls where each one opens and is closed at once, with growing pauses', async () => {
+    let polls = 0;
+    live.subscribe(
+      'agents',
+      {},
+      taker(async () => {
+        polls += 1;
+      }),
+    );
+    for (const pause of [200, 400, 800]) {
+      socket().events.opened();
+      socket().events.closed(1011);
+      const before = sockets.length;
+      await time.pass(pause - 1);
+      expect(sockets).toHaveLength(before);
+      await time.pass(1);
+      expect(sockets).toHaveLength(before + 1);
+    }
+    expect(states).toEqual(['polling']);
+    expect(polls).toBeGreaterThan(0);
+  });
+
+  it('polls where one opens and never answers, and tries another', async () => {
+    let polls = 0;
+    live.subscribe(
+      'agents',
+      {},
+      taker(async () => {
+        polls += 1;
+      }),
+    );
+    socket().events.opened();
+    await time.pass(5_000);
+    expect(states).toEqual(['polling']);
+    expect(polls).toBe(1);
+    for (let beats = 0; beats < 3; beats += 1) {
+      socket().say({ type: 'beat' });
+      await time.pass(7_000);
+    }
+    expect(sockets.length).toBeGreaterThan(1);
+    expect(states).toEqual(['polling']);
+    expect(polls).toBeGreaterThan(8);
+    socket().events.opened();
+    socket().snapshot('agents', 1);
+    expect(states).toEqual(['polling', 'live']);
+  });
+
+  it('counts an answer that never comes against a socket that brought others', async () => {
+    live.subscribe('agents', {}, taker());
+    live.subscribe('stats', {}, taker());
+    socket().events.opened();
+    socket().snapshot('agents', 1);
+    for (let beats = 0; beats < 3; beats += 1) {
+      await time.pass(9_000);
+      sockets[0]?.say({ type: 'beat' });
+    }
+    expect(sockets.length).toBeGreaterThan(1);
+    socket().events.closed(1006);
+    expect(states).toEqual(['live', 'connecting', 'polling']);
   });
 
   it('polls at once for one that subscribes meanwhile', async () => {

@@ -3,7 +3,7 @@
  *
  * Knows no browser: the socket and the clock are given, so that tests drive both. `live.svelte.ts` makes the
  * tab's one. Whoever subscribes gets a snapshot, then deltas without a gap; after any trouble a snapshot
- * again. While no socket can be opened, the subscribers' own `poll` stands in.
+ * again. While no socket works, the subscribers' own `poll` stands in: one that opens is not yet one that works.
  */
 import type { components } from './protocol';
 
@@ -29,7 +29,7 @@ export interface Take<Item = unknown> {
 }
 
 /**
- * connecting: a socket is being opened · live: it is open · polling: none can be opened, the pages ask
+ * connecting: a socket is being opened · live: it has brought a snapshot · polling: none does, the pages ask
  * again and again · away: nobody answers at all.
  */
 export type State = 'connecting' | 'live' | 'polling' | 'away';
@@ -67,13 +67,14 @@ const BACKOFF_FIRST_MS = 200;
 const BACKOFF_MAX_MS = 5_000;
 /** The server says something every 15 s. */
 const SILENCE_MS = 35_000;
+/** So often it is looked at; whatever has brought nothing by the first time may still, but the pages ask meanwhile. */
 const CHECK_MS = 5_000;
 const ANSWER_MS = 20_000;
 const POLL_MS = 2_000;
 const HIDDEN_MS = 5_000;
 /** What the server may say now and not in a moment. */
 const PASSING: LiveError['code'][] = ['too_many_requests', 'unavailable'];
-/** So many sockets in a row that did not open are not bad luck but a wall. */
+/** So many sockets in a row that brought nothing are not bad luck but a wall. */
 const REFUSALS = 2;
 
 interface Subscription {
@@ -116,6 +117,8 @@ export class Live {
   /** Closes the socket there is without a further word from it. */
   #drop: () => void = () => {};
   #isOpen = false;
+  /** Whether this socket has brought a snapshot. */
+  #isProven = false;
   #heard = 0;
   #failures = 0;
   #refusals = 0;
@@ -243,16 +246,22 @@ export class Live {
 
   #opened(): void {
     this.#isOpen = true;
-    this.#failures = 0;
-    this.#refusals = 0;
     this.#heard = this.#around.clock.now();
-    this.#stopPolling();
-    this.#become('live');
     for (const [name, topic] of this.#topics) this.#ask(name, topic, true);
   }
 
-  #lost(code: number): void {
-    const wasOpen = this.#isOpen;
+  /** What was asked is answered: only now it is known that something behind the socket listens. */
+  #proven(): void {
+    if (this.#isProven) return;
+    this.#isProven = true;
+    this.#failures = 0;
+    this.#refusals = 0;
+    this.#stopPolling();
+    this.#become('live');
+  }
+
+  #lost(code: number, isOverdue = false): void {
+    const isRefusal = isOverdue || !this.#isProven;
     this.#close();
     if (code === SESSION_ENDED) {
       this.#isStopped = true;
@@ -261,9 +270,9 @@ export class Live {
       this.#around.sessionEnded();
       return;
     }
-    if (!wasOpen) this.#refusals += 1;
+    if (isRefusal) this.#refusals += 1;
     if (this.#refusals >= REFUSALS) this.#startPolling();
-    else this.#become('connecting');
+    else if (this.#polling === null) this.#become('connecting');
     const wait = backoffMs(this.#failures, this.#around.clock.random());
     this.#failures += 1;
     this.#retry = this.#around.clock.after(wait, () => {
@@ -275,6 +284,7 @@ export class Live {
   #close(): void {
     this.#socket = null;
     this.#isOpen = false;
+    this.#isProven = false;
     this.#drop = () => {};
     this.#check?.();
     this.#check = null;
@@ -304,8 +314,9 @@ export class Live {
       );
       if (now - this.#heard > SILENCE_MS || isOverdue || (!this.#isOpen && now - this.#heard > ANSWER_MS)) {
         this.#drop();
-        this.#lost(0);
+        this.#lost(0, isOverdue);
       } else {
+        if (!this.#isProven) this.#startPolling();
         this.#watch();
       }
     });
@@ -320,6 +331,7 @@ export class Live {
     switch (message.type) {
       case 'snapshot':
         topic.unanswered = null;
+        this.#proven();
         if (topic.asked !== topic.window) {
           // Of a window that is not wanted any more.
           this.#ask(message.topic, topic, true);
