@@ -91,7 +91,8 @@ class Endings:
         self, execution: Execution, final: events.Final, rendered: tuple[str | None, str | None]
     ) -> store.Final:
         error = final.error
-        uncommitted = len(execution.uncommitted)
+        # Division by zero has a row, too, but is nothing that was done.
+        uncommitted = sum(run.value is not None for run in execution.uncommitted.values())
         return store.Final(
             id=UUID(execution.id),
             status="done" if error is None else "failed",

@@ -15,7 +15,16 @@ from curta_server.core.execution import COMMITTED, DONE, READY, RUNNING, UNNEEDE
 from curta_server.core.hands import split
 from curta_server.core.plan import Plan
 from curta_server.resources import CUT
-from curta_server.views import AgentView, PassedOnView, Progress, Recent, RunView, Stats, TaskState
+from curta_server.views import (
+    AgentView,
+    PassedOnTask,
+    PassedOnView,
+    Progress,
+    Recent,
+    RunView,
+    Stats,
+    TaskState,
+)
 from curta_wire import numbers
 from curta_wire.frames import OPERATIONS
 
@@ -166,8 +175,14 @@ class Looking(ABC):
         )
 
     def _passed_on(self, agent: Agent) -> PassedOnView:
-        counts = Counter(map(self._fate, agent.passed_on))
-        return PassedOnView(agent.passed_on_count, counts["waiting"], counts["running"], counts["done"])
+        tasks = tuple(
+            PassedOnTask(name, split(name)[0], owner, self._fate(name))
+            for name, owner in agent.passed_on.items()
+        )
+        counts = Counter(task.state for task in tasks)
+        return PassedOnView(
+            agent.passed_on_count, counts["waiting"], counts["running"], counts["done"], tasks
+        )
 
     def _fate(self, name: str) -> str:
         """Whether the task still waits, runs again, or is done with."""

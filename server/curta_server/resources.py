@@ -24,6 +24,7 @@ FINAL: frozenset[str] = frozenset({"done", "failed", "cancelled"})
 
 TaskStatus = Literal["waiting", "ready", "running", "done", "failed", "cancelled"]
 AgentStatus = Literal["connected", "draining", "lost"]
+PassedOnState = Literal["waiting", "running", "done"]
 Role = Literal["viewer", "user", "admin", "agent"]
 ROLES: tuple[Role, ...] = ("viewer", "user", "admin", "agent")
 OperationName = Literal["addition", "subtraction", "multiplication", "division"]
@@ -288,6 +289,18 @@ class PlanTasks(Struct, frozen=True):
     items: list[PlanTask]
 
 
+class PlanFigures(Struct, frozen=True):
+    """What an expression's plan costs. Times in milliseconds, by the operations' durations now."""
+
+    tasks: int
+    sequential_ms: Annotated[int, _documented("On one slot.")]
+    critical_path_ms: Annotated[int, _documented("With unlimited agents.")]
+    computed_ms: (
+        Annotated[int, _documented("What its tasks took in fact, all together, once it is done.")] | None
+    )
+    """Null also where the journal has been pruned."""
+
+
 class PlanSummary(Struct, frozen=True):
     """What a plan costs. Times in milliseconds, by the operations' durations now."""
 
@@ -324,6 +337,17 @@ class AgentTask(Struct, frozen=True, kw_only=True):
     truncated: Annotated[list[str], _documented("The fields cut to 200 characters.")]
 
 
+class PassedOnTask(Struct, frozen=True):
+    """A task that a lost agent had. `GET /expressions/{id}/tasks?root=<task>` says more of it."""
+
+    task: TaskName
+    expression_id: Id
+    state: Annotated[
+        PassedOnState,
+        _documented("`done` also where nobody needs it any more."),
+    ]
+
+
 class PassedOn(Struct, frozen=True, kw_only=True):
     """What became of the tasks that a lost agent had: others compute them."""
 
@@ -331,6 +355,9 @@ class PassedOn(Struct, frozen=True, kw_only=True):
     waiting: Annotated[int, _documented("Wait for a slot of another agent.")]
     running: Annotated[int, _documented("Run elsewhere.")]
     done: Annotated[int, _documented("Computed meanwhile, or nobody needs them any more.")]
+    tasks: Annotated[
+        list[PassedOnTask], _documented("Of these, the first that the caller may see; at most 10.")
+    ]
 
 
 class Agent(Struct, frozen=True, kw_only=True):

@@ -43,6 +43,16 @@ class RunView:
 
 
 @dataclass(frozen=True, slots=True)
+class PassedOnTask:
+    """A task that was taken from a lost agent. `state` is `waiting`, `running` or `done`."""
+
+    task: str
+    expression_id: str
+    owner: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
 class PassedOnView:
     """What became of the tasks that were taken from a lost agent: `total` counts them all, the rest the first
     100. `done` are also those that nobody needs any more."""
@@ -51,6 +61,8 @@ class PassedOnView:
     waiting: int
     running: int
     done: int
+    tasks: tuple[PassedOnTask, ...] = ()
+    """Those that are counted; none from a leader of an earlier release."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,7 +95,11 @@ async def test_an_agents_life_is_seen_as_it_happens(server: Orchestrator) -> Non
         living.cancel()
         await admin.until(lambda: named(all_seen, "box")["status"] == "lost")
         lost = named(all_seen, "box")
-        assert lost["passed_on"] == {"total": 2, "waiting": 2, "running": 0, "done": 0}
+        passed_on = dict(lost["passed_on"])
+        assert {one["task"] for one in passed_on.pop("tasks")} == {one["task"] for one in tasks}
+        assert passed_on == {"total": 2, "waiting": 2, "running": 0, "done": 0}
+        await anna.until(lambda: named(seen, "box")["status"] == "lost", within_s=2)
+        assert named(seen, "box")["passed_on"]["tasks"] == [], "they are somebody else's"
         assert (lost["tasks"], lost["running"]) == ([], 0)
         await rack.join()
         (again,) = await rack.tasks(1)

@@ -95,6 +95,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/expressions/{id}/plan": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What the expression's plan costs by the operations' durations now, and what it took. */
+        get: operations["get_plan_figures"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/expressions/{id}/tasks": {
         parameters: {
             query?: never;
@@ -440,6 +457,29 @@ export interface components {
             running: number;
             /** @description Computed meanwhile, or nobody needs them any more. */
             done: number;
+            /** @description Of these, the first that the caller may see; at most 10. */
+            tasks: components["schemas"]["PassedOnTask"][];
+        };
+        /**
+         * PassedOnTask
+         * @description A task that a lost agent had. `GET /expressions/{id}/tasks?root=<task>` says more of it.
+         */
+        PassedOnTask: {
+            /**
+             * @description A task's name: the expression's id, a point, and the task's number.
+             * @example 01961f0a-6b7c-7d4e-8f12-3456789abcde.0
+             */
+            task: string;
+            /**
+             * Format: uuid
+             * @description A UUID.
+             */
+            expression_id: string;
+            /**
+             * @description `done` also where nobody needs it any more.
+             * @enum {unknown}
+             */
+            state: "done" | "running" | "waiting";
         };
         /**
          * AgentChange
@@ -643,6 +683,18 @@ export interface components {
             leads: boolean;
             /** @description Seconds since it last said that it is there. */
             seen_s: number;
+        };
+        /**
+         * PlanFigures
+         * @description What an expression's plan costs. Times in milliseconds, by the operations' durations now.
+         */
+        PlanFigures: {
+            tasks: number;
+            /** @description On one slot. */
+            sequential_ms: number;
+            /** @description With unlimited agents. */
+            critical_path_ms: number;
+            computed_ms: number | null;
         };
         /**
          * PlanSummary
@@ -1848,6 +1900,103 @@ export interface operations {
             };
         };
     };
+    get_plan_figures: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The id, a UUID. What is none is the id of nothing: 404. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What an expression's plan costs. Times in milliseconds, by the operations' durations now. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PlanFigures"];
+                };
+            };
+            /** @description `unauthorized`: A token is needed. */
+            401: {
+                headers: {
+                    /** @description How to do better. */
+                    "WWW-Authenticate": string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"] & {
+                        /** @enum {unknown} */
+                        type?: "/problems/unauthorized";
+                        /** @constant */
+                        status?: 401;
+                    };
+                };
+            };
+            /** @description `forbidden`: Your role may not do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"] & {
+                        /** @enum {unknown} */
+                        type?: "/problems/forbidden";
+                        /** @constant */
+                        status?: 403;
+                    };
+                };
+            };
+            /** @description `not_found`: There is no such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"] & {
+                        /** @enum {unknown} */
+                        type?: "/problems/not_found";
+                        /** @constant */
+                        status?: 404;
+                    };
+                };
+            };
+            /** @description `internal`: A defect in the server. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"] & {
+                        /** @enum {unknown} */
+                        type?: "/problems/internal";
+                        /** @constant */
+                        status?: 500;
+                    };
+                };
+            };
+            /** @description `unavailable`: Not available at the moment. */
+            503: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"] & {
+                        /** @enum {unknown} */
+                        type?: "/problems/unavailable";
+                        /** @constant */
+                        status?: 503;
+                    };
+                };
+            };
+        };
+    };
     list_plan_tasks: {
         parameters: {
             query?: {
@@ -1855,6 +2004,8 @@ export interface operations {
                 root?: string;
                 /** @description So many levels below it; all by default. */
                 depth?: number;
+                /** @description Begin so many levels above `root`, at a task that needs it. */
+                above?: number;
             };
             header?: never;
             path: {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, cast
 
 from curta_server import resources as shapes
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from curta_server.views import AgentsView, BusyAgent, PassedOnView, RunView
 
 ID_LENGTH = 36
+PASSED_ON_MAX = 10
+"""Of a lost agent's tasks: it is told again every second, for an hour."""
 
 
 def place_of(payload: bytes | None) -> Place | None:
@@ -49,14 +52,24 @@ def shown(busy: BusyAgent, owner: str | None) -> shapes.Agent:
         last_seen_s=round(agent.last_seen_s, 2),
         tasks=[_task(run, owner) for run in busy.runs],
         running=agent.running,
-        passed_on=_passed_on(agent.passed_on),
+        passed_on=_passed_on(agent.passed_on, owner),
     )
 
 
-def _passed_on(view: PassedOnView | None) -> shapes.PassedOn | None:
+def _passed_on(view: PassedOnView | None, owner: str | None) -> shapes.PassedOn | None:
     if view is None:
         return None
-    return shapes.PassedOn(total=view.total, waiting=view.waiting, running=view.running, done=view.done)
+    seen = (task for task in view.tasks if owner in (None, task.owner))
+    return shapes.PassedOn(
+        total=view.total,
+        waiting=view.waiting,
+        running=view.running,
+        done=view.done,
+        tasks=[
+            shapes.PassedOnTask(task.task, task.expression_id, cast("shapes.PassedOnState", task.state))
+            for task in itertools.islice(seen, PASSED_ON_MAX)
+        ],
+    )
 
 
 def _task(run: RunView, owner: str | None) -> shapes.AgentTask:

@@ -18,6 +18,7 @@ from curta_server.api.gate import Gate
 from curta_server.api.health import OpenCount, health
 from curta_server.api.operations import operations
 from curta_server.api.pages import pages
+from curta_server.api.plan_figures import FigureCache
 from curta_server.api.plan_tasks import plan_tasks
 from curta_server.api.plans import PlanCache
 from curta_server.api.pulling import pulling
@@ -47,10 +48,12 @@ def create_app(services: Services) -> Quart:
     describe = openapi.install(app, _version())
     gate = Gate(services)
     bodies.install(app, gate.bytes)
+    plans = PlanCache(services.engine)
     app.extensions[EXTENSION] = Context(
         services=services,
         durations=DurationCache(services.engine),
-        plans=PlanCache(services.engine),
+        plans=plans,
+        figures=FigureCache(services, plans),
         open_count=OpenCount(),
         gate=gate,
         describe=describe,

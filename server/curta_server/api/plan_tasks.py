@@ -1,4 +1,4 @@
-"""The plan of an expression as it stands: `GET /expressions/{id}/tasks`."""
+"""The plan of an expression: as it stands (`GET /expressions/{id}/tasks`), and what it costs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from curta_server.api import answers, reading
 from curta_server.api.access import READERS, allow
 from curta_server.api.documentation import documented
 from curta_server.api.expressions import row_of
-from curta_server.api.plan_window import DEPTH_MAX, PlanWindow
+from curta_server.api.plan_window import ABOVE_MAX, DEPTH_MAX, PlanWindow
 from curta_server.api.services import context
 
 plan_tasks = Blueprint("plan_tasks", __name__)
@@ -29,6 +29,10 @@ class TasksQuery(Struct):
     depth: Annotated[
         int, Meta(description="So many levels below it; all by default.", ge=0, le=DEPTH_MAX)
     ] = DEPTH_MAX
+    above: Annotated[
+        int,
+        Meta(description="Begin so many levels above `root`, at a task that needs it.", ge=0, le=ABOVE_MAX),
+    ] = 0
 
 
 @plan_tasks.get("/expressions/<id>/tasks")
@@ -41,8 +45,19 @@ async def list_plan_tasks(id: str) -> Response:
     """
     found = reading.uuid(id, "expression")
     depth = reading.integer("depth", None, 0, DEPTH_MAX)
+    above = reading.integer("above", 0, 0, ABOVE_MAX)
     row = await row_of(found)
     window = await PlanWindow.open(
-        context().services, context().plans, found, request.args.get("root"), depth
+        context().services, context().plans, found, request.args.get("root"), depth, above
     )
     return answers.answer(shapes.PlanTasks(window.root, await window.look(row)))
+
+
+@plan_tasks.get("/expressions/<id>/plan")
+@allow(*READERS)
+@documented("expressions", {200: shapes.PlanFigures}, problems=("not_found",))
+async def get_plan_figures(id: str) -> Response:
+    """What the expression's plan costs by the operations' durations now, and what it took."""
+    found = reading.uuid(id, "expression")
+    row = await row_of(found)
+    return answers.answer(await context().figures.of(row, await context().durations.current()))

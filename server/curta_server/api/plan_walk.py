@@ -33,6 +33,17 @@ def operands_of(plan: Plan, task: int) -> tuple[int, ...]:
     return left >> 1, right >> 1
 
 
+def above(plan: Plan, task: int, levels: int) -> int:
+    """The task that uses its value so many levels further up, each time the most urgent that does; the root
+    where there are fewer."""
+    for _ in range(levels):
+        at = plan.users_at[task]
+        if at == plan.users_at[task + 1]:
+            break
+        task = plan.users[at]
+    return task
+
+
 def shown(plan: Plan, root: int, depth: int | None) -> list[int]:
     """Breadth first from `root`, each task once, at most SHOWN_MAX of them and `depth` levels below the
     root."""

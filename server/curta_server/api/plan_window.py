@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from curta_server.views import TaskState
 
 DEPTH_MAX: Final = 2_000_000
+ABOVE_MAX: Final = 64
 
 ASK_ALL_S: Final = 2.0
 """So often at least the table is asked of all tasks that are not done, and not only of those that the leader
@@ -79,14 +80,20 @@ class PlanWindow:
 
     @classmethod
     async def open(
-        cls, services: Services, plans: PlanCache, id: UUID, root: str | None, depth: int | None
+        cls,
+        services: Services,
+        plans: PlanCache,
+        id: UUID,
+        root: str | None,
+        depth: int | None,
+        above: int = 0,
     ) -> PlanWindow:
-        """From the task named `root` (the plan's root by default), so many levels down. Raises: Problem 404,
-        400 for what is no task's name."""
-        plan = services.leading.plan(str(id)) or await plans.get(id)
-        if plan is None:
-            raise unknown()
+        """From the task named `root` (the plan's root by default) or one so many levels `above` it, `depth`
+        levels down. Raises: Problem 404, 400 for what is no task's name."""
+        plan = await plan_of(services, plans, id)
         reference = _reference(str(id), plan, root)
+        if above and reference >= 0:
+            reference = plan_walk.above(plan, reference >> 1, above) << 1
         shown = _operand(plan, str(id), reference, [])
         if reference < 0:
             return cls(services, id, shown, plan_walk.Excerpt([], {}, []), {})
@@ -179,6 +186,14 @@ class PlanWindow:
             below=fixed.below,
             truncated=truncated,
         )
+
+
+async def plan_of(services: Services, plans: PlanCache, id: UUID) -> Plan:
+    """The plan of an expression, out of memory where it is. Raises: Problem 404."""
+    plan = services.leading.plan(str(id)) or await plans.get(id)
+    if plan is None:
+        raise unknown()
+    return plan
 
 
 def _reference(expression: str, plan: Plan, asked: str | None) -> int:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from curta_server.api.durations import DurationCache
     from curta_server.api.gate import Gate
     from curta_server.api.health import OpenCount
+    from curta_server.api.plan_figures import FigureCache
     from curta_server.api.plans import PlanCache
     from curta_server.credentials import Credentials
     from curta_server.dispatcher import Dispatcher
@@ -66,6 +67,7 @@ class Context:
     services: Services
     durations: DurationCache
     plans: PlanCache
+    figures: FigureCache
     open_count: OpenCount
     gate: Gate
     describe: Callable[[], dict[str, Any]]

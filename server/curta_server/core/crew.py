@@ -79,8 +79,8 @@ class Agent:
         self.pushes = 0
         self.unseen: deque[tuple[int, float]] = deque()
         """Pushes not yet seen: (number, when)."""
-        self.passed_on: list[str] = []
-        """Tasks that were taken from it because it was silent, the first of them by name …"""
+        self.passed_on: dict[str, str] = {}
+        """Tasks that were taken from it because it was silent, the first by name, with their user …"""
         self.passed_on_count = 0
         """… and all of them by number."""
 
@@ -109,7 +109,7 @@ class Agent:
         if not run.given_up:
             self.passed_on_count += 1
             if len(self.passed_on) < PASSED_ON_KEPT:
-                self.passed_on.append(run.name)
+                self.passed_on[run.name] = run.execution.user.name
 
     def keep_undecided(self, task: str, attempt: int) -> None:
         if task not in self.undecided:

@@ -119,7 +119,7 @@ class Liveness:
         agent.pulls = event.pulls
         agent.is_connected = True
         agent.is_lost = False
-        agent.passed_on, agent.passed_on_count = [], 0
+        agent.passed_on, agent.passed_on_count = {}, 0
         agent.heard_s = self.lease_time
         agent.pushes = 0
         agent.unseen.clear()

@@ -8,7 +8,7 @@ import struct
 import sys
 import zlib
 from array import array
-from collections.abc import Sequence
+from collections.abc import MutableSequence, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Final
@@ -196,12 +196,23 @@ def summarize(tree: Tree, plan: Plan, durations_ms: Sequence[int]) -> Summary:
 def _finish_times(graph: Graph, costs: Sequence[int]) -> list[int]:
     """When each task is done, if it starts as soon as its operands are."""
     done: list[int] = []
-    for operation, left, right in zip(graph.operations, graph.left, graph.right, strict=True):
-        ready = done[left >> 1] if left >= 0 else 0
-        if right >= 0 and done[right >> 1] > ready:
-            ready = done[right >> 1]
-        done.append(ready + costs[operation])
+    extend_finish_times(done, graph.operations, graph.left, graph.right, costs)
     return done
+
+
+def extend_finish_times(
+    done: MutableSequence[int],
+    operations: bytes | bytearray,
+    left: Sequence[int],
+    right: Sequence[int],
+    costs: Sequence[int],
+) -> None:
+    """Append when each of these tasks is done to `done`, which says it of all tasks before them."""
+    for operation, one, other in zip(operations, left, right, strict=True):
+        ready = done[one >> 1] if one >= 0 else 0
+        if other >= 0 and done[other >> 1] > ready:
+            ready = done[other >> 1]
+        done.append(ready + costs[operation])
 
 
 def _width(graph: Graph, costs: Sequence[int]) -> int:

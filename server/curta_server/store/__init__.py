@@ -51,6 +51,7 @@ from curta_server.store.journal import (
     append_journal,
     journal_of,
     journal_rows,
+    journal_took,
 )
 from curta_server.store.operations import OperationRow, operations, set_duration
 from curta_server.store.orchestrators import (
@@ -152,6 +153,7 @@ __all__ = [
     "is_outage",
     "journal_of",
     "journal_rows",
+    "journal_took",
     "list_agents",
     "list_expressions",
     "list_tokens",

@@ -86,6 +86,12 @@ _ROWS = text(f"""
 """)
 
 
+_TOOK = text("""
+    SELECT count(*), coalesce(round(sum(extract(epoch FROM finished_at - started_at)) * 1000), 0)::bigint
+    FROM journal WHERE expression_id = :expression_id
+""")
+
+
 async def append_journal(
     connection: AsyncConnection, epoch: int, columns: JournalColumns, *, again: bool = False
 ) -> None:
@@ -151,3 +157,9 @@ async def journal_rows(
     cut to SHORT_CHARACTERS: whoever asks shows no more."""
     rows = await connection.execute(_ROWS, {"expression_id": expression_id, "tasks": list(tasks)})
     return [JournalRow(*row) for row in rows]
+
+
+async def journal_took(connection: AsyncConnection, expression_id: str | UUID) -> tuple[int, int]:
+    """How many rows an expression has, and how many milliseconds its tasks took, all together."""
+    rows, took_ms = (await connection.execute(_TOOK, {"expression_id": expression_id})).one()
+    return rows, took_ms

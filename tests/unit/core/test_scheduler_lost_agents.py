@@ -14,7 +14,7 @@ def test_a_lost_agent_is_remembered_with_its_tasks_for_an_hour() -> None:
     stage.wait(10.4)
     agent = stage.scheduler.crew.agents["a"]
     assert agent.is_lost and not agent.runs
-    assert agent.passed_on == [run.name for run in runs] and agent.passed_on_count == 2
+    assert agent.passed_on == {run.name: it.user.name for run in runs} and agent.passed_on_count == 2
     stage.join("b", slots=2)
     assert stage.computing(it) == ["b", "b"]
     stage.wait(3590, beating="b")
@@ -30,7 +30,7 @@ def test_who_comes_back_is_lost_no_more() -> None:
     stage.wait(10.4)
     stage.join("a")
     agent = stage.scheduler.crew.agents["a"]
-    assert (agent.is_lost, agent.passed_on, agent.passed_on_count) == (False, [], 0)
+    assert (agent.is_lost, agent.passed_on, agent.passed_on_count) == (False, {}, 0)
 
 
 def test_of_very_many_tasks_the_first_are_remembered_and_all_are_counted() -> None:

@@ -12,9 +12,10 @@ from curta_server.agent_source import AgentSource
 from curta_server.errors import Problem
 from curta_server.line import Unanswered
 from curta_server.live_messages import Subscribe
-from curta_server.views import AgentsView, AgentView, PassedOnView, RunView
+from curta_server.views import AgentsView, AgentView, PassedOnTask, PassedOnView, RunView
 
 ID = "01926f3e-8d3c-7b1a-9c55-2f6f0b7f6a10"
+PASSED_ON = tuple(PassedOnTask(f"{ID}.{n}", ID, owner, "waiting") for n, owner in enumerate("xxy"))
 
 
 class Nowhere:
@@ -43,7 +44,7 @@ def view(name: str, seen_s: float = 0.5, **fields: object) -> AgentView:
         connected_at_us=5,
         last_seen_s=seen_s,
         running=0,
-        passed_on=PassedOnView(3, 1, 1, 1) if fields.get("status") == "lost" else None,
+        passed_on=PassedOnView(3, 1, 1, 1, PASSED_ON) if fields.get("status") == "lost" else None,
     )
 
 
@@ -74,10 +75,13 @@ async def test_a_user_sees_of_others_only_the_operation(leader: FakeDispatcher) 
         assert [task["operation"] for task in agent["tasks"]] == ["division"] * 2
 
 
-async def test_a_lost_agent_says_what_became_of_its_tasks(leader: FakeDispatcher) -> None:
+async def test_a_lost_agent_says_what_became_of_the_tasks_one_may_see(leader: FakeDispatcher) -> None:
     leader.views = [view("a", id=ID, status="lost")]
-    agent = msgspec.json.decode((await source(leader).items()).items[ID])
-    assert agent["passed_on"] == {"total": 3, "waiting": 1, "running": 1, "done": 1}
+    for scope, seen in ((None, [0, 1, 2]), ("x", [0, 1]), ("z", [])):
+        agent = msgspec.json.decode((await source(leader, scope).items()).items[ID])
+        tasks = agent["passed_on"].pop("tasks")
+        assert agent["passed_on"] == {"total": 3, "waiting": 1, "running": 1, "done": 1}
+        assert tasks == [{"task": f"{ID}.{n}", "expression_id": ID, "state": "waiting"} for n in seen]
 
 
 async def test_pages_follow_each_other_and_wrong_cursors_are_refused(leader: FakeDispatcher) -> None:

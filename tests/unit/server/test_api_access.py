@@ -34,6 +34,7 @@ BY_HAND = {
     "GET /expressions/<id>": "user viewer admin",
     "DELETE /expressions/<id>": "user admin",
     "GET /expressions/<id>/tasks": "user viewer admin",
+    "GET /expressions/<id>/plan": "user viewer admin",
     "POST /plan": "user admin",
     "GET /operations": "user viewer admin",
     "PUT /operations/<name>": "user admin",

@@ -9,9 +9,9 @@ from tests.support.fakes import NOW
 from tests.support.rest import Rest
 
 from curta_server import store
-from curta_server.api import plan_walk
+from curta_server.api import plan_figures, plan_walk
 from curta_server.core.expression import parse
-from curta_server.core.plan import Plan, build
+from curta_server.core.plan import Plan, build, summarize
 from curta_server.views import TaskState
 
 AGENT = UUID("01900000-0000-7000-8000-00000000000a")
@@ -205,3 +205,48 @@ def test_a_result_that_is_not_durable_is_not_told() -> None:
     assert plan_walk.fold(plan_walk.excerpt(plan, [0]), {}, {0: "done"}, status="running", failed=None) == {
         0: "running"
     }
+
+
+async def test_a_window_begins_above_a_task_at_what_needs_it(rest: Rest) -> None:
+    id = (await rest.submit("((1+2)*3-4)/5"))["id"]
+    for above, root in ((0, 0), (1, 1), (2, 2), (64, 3)):
+        body = await _tasks(rest, id, f"root={id}.0&above={above}")
+        assert body["root"] == {"task": f"{id}.{root}", "negated": False}
+        assert body["items"][0]["task"] == f"{id}.{root}"
+    assert (await rest.ask("GET", f"/expressions/{id}/tasks?above=65")).code == "unprocessable"
+
+
+async def _figures(rest: Rest, id: str) -> dict[str, Any]:
+    answer = await rest.ask("GET", f"/expressions/{id}/plan")
+    assert answer.status == 200, answer.data
+    return cast("dict[str, Any]", answer.body)
+
+
+async def test_a_plans_figures_are_those_of_the_durations_now_and_of_what_it_took(rest: Rest) -> None:
+    id = (await rest.submit("(1+2)*(3+4)"))["id"]
+    planned = {"tasks": 3, "sequential_ms": 4000, "critical_path_ms": 3000}
+    assert await _figures(rest, id) == {**planned, "computed_ms": None}
+    rest.table.journal[UUID(id)] = [_row(0, "3"), _row(1, "7"), _row(2, "21")]
+    rest.table.change(id, status="done", finished_at=NOW, result="21", tasks_done=3)
+    await rest.ask("PUT", "/operations/addition", json={"duration_ms": 5000})
+    planned |= {"sequential_ms": 12000, "critical_path_ms": 7000}
+    assert await _figures(rest, id) == {**planned, "computed_ms": 3000}
+
+
+async def test_a_pruned_journal_does_not_say_what_a_plan_took(rest: Rest) -> None:
+    id = (await rest.submit("(1+2)*(3+4)"))["id"]
+    rest.table.change(id, status="done", finished_at=NOW, result="21", tasks_done=3)
+    assert (await _figures(rest, id))["computed_ms"] is None
+
+
+async def test_the_figures_of_a_long_plan_are_those_that_planning_says(rest: Rest) -> None:
+    text = "+".join(f"{n}*{n + 1}" for n in range(3 * plan_figures.STEP))
+    plan, durations = _plan(text, optimize=True), (3, 5, 7, 11)
+    summary = summarize(parse(text), plan, durations)
+    assert await plan_figures.costs(plan, durations) == (summary.sequential_ms, summary.critical_path_ms)
+
+
+async def test_only_who_may_see_an_expression_sees_what_it_costs(rest: Rest) -> None:
+    id = (await rest.submit("1+2"))["id"]
+    assert (await rest.ask("GET", f"/expressions/{id}/plan", by="bert-user")).code == "not_found"
+    assert (await rest.ask("GET", f"/expressions/{UUID(int=1)}/plan")).code == "not_found"

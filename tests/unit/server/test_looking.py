@@ -1,5 +1,7 @@
 """Operands as they are written out."""
 
+from collections import Counter
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -9,7 +11,7 @@ from curta_server.core.execution import RUNNING, Execution
 from curta_server.core.expression import parse
 from curta_server.core.plan import build
 from curta_server.looking import LONG_DIGITS, Looking, operand
-from curta_server.views import PassedOnView
+from curta_server.views import PassedOnTask, PassedOnView
 
 DURATIONS = (1000, 1000, 2000, 2000)
 
@@ -59,8 +61,17 @@ def test_it_can_be_seen_what_became_of_a_lost_agents_tasks() -> None:
     stage.wait(10.4)
 
     def fates() -> PassedOnView | None:
-        return next(agent.passed_on for agent in looking.agents() if agent.id == "a")
+        found = next(agent.passed_on for agent in looking.agents() if agent.id == "a")
+        assert found is not None
+        counted = Counter(task.state for task in found.tasks)
+        assert counted == Counter(waiting=found.waiting, running=found.running, done=found.done)
+        return replace(found, tasks=())
 
+    passed_on = next(agent.passed_on for agent in looking.agents() if agent.id == "a")
+    assert passed_on is not None
+    assert passed_on.tasks == tuple(
+        PassedOnTask(f"{it.id}.{task}", it.id, it.user.name, "waiting") for task in range(2)
+    )
     assert fates() == PassedOnView(total=2, waiting=2, running=0, done=0)
     stage.join("b")
     assert fates() == PassedOnView(total=2, waiting=1, running=1, done=0)
