@@ -34,21 +34,31 @@ function agent(more: Partial<Agent> = {}): Agent {
   };
 }
 
+/** So many seconds after the start. */
+const at = (seconds: number) => Date.parse(START) + 1000 * seconds;
 const names = (slots: ReturnType<typeof place>) => slots.map((slot) => slot && (slot.task?.task ?? slot.key));
 
 describe('an agent’s pulse', () => {
   test('is overdue when its heartbeat should have come', () => {
     const busy = agent({ tasks: [task('t')] });
-    expect(pulse(busy, 2.1)).toBe('fresh');
-    expect(pulse(busy, 3.6)).toBe('overdue');
-    expect(pulse(agent(), 3.6)).toBe('fresh');
-    expect(pulse(agent(), 6.6)).toBe('overdue');
+    expect(pulse(busy, 2.1, at(60))).toBe('fresh');
+    expect(pulse(busy, 3.6, at(60))).toBe('overdue');
+    expect(pulse(agent(), 3.6, at(60))).toBe('fresh');
+    expect(pulse(agent(), 6.6, at(60))).toBe('overdue');
+  });
+
+  test('is fresh while a task is younger than the heartbeat that tells of it', () => {
+    const busy = agent({ tasks: [task('t'), task(null)] });
+    expect(pulse(busy, 4.2, at(0.2))).toBe('fresh');
+    expect(pulse(busy, 4.2, at(3.4))).toBe('fresh');
+    expect(pulse(busy, 4.2, at(3.6))).toBe('overdue');
+    expect(pulse(agent({ tasks: [task(null)] }), 4.2, at(60))).toBe('fresh');
   });
 
   test('warns before the lease ends', () => {
-    expect(pulse(agent(), 8)).toBe('near');
-    expect(pulse(agent({ status: 'draining' }), 9)).toBe('near');
-    expect(pulse(agent({ status: 'lost' }), 1)).toBe('gone');
+    expect(pulse(agent(), 8, at(60))).toBe('near');
+    expect(pulse(agent({ status: 'draining' }), 9, at(60))).toBe('near');
+    expect(pulse(agent({ status: 'lost' }), 1, at(60))).toBe('gone');
   });
 });
 

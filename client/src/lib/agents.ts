@@ -13,14 +13,18 @@ export const LEASE_S = 10;
 /** What the way to the page takes: figures come at most once a second. */
 const LATE_S = 1.5;
 const NEAR_S = 2;
+const FAR = '9999-12-31T00:00:00Z';
 
 export type Pulse = 'fresh' | 'overdue' | 'near' | 'gone';
 
-/** How an agent is that was heard so many seconds ago. */
-export function pulse(agent: Pick<Agent, 'status' | 'running'>, silent_s: number): Pulse {
+/** How an agent is that was heard so many seconds ago, `now` by the server's clock. */
+export function pulse(agent: Pick<Agent, 'status' | 'tasks'>, silent_s: number, now: number): Pulse {
   if (agent.status === 'lost') return 'gone';
   if (silent_s >= LEASE_S - NEAR_S) return 'near';
-  return silent_s >= (agent.running > 0 ? BEAT_S : IDLE_BEAT_S) + LATE_S ? 'overdue' : 'fresh';
+  if (silent_s >= IDLE_BEAT_S + LATE_S) return 'overdue';
+  // An idle one that gets a task says so a beat later; when somebody else's began is not told.
+  const began = Math.min(...agent.tasks.map((task) => momentOf(task.started_at ?? FAR)));
+  return Math.min(silent_s, (now - began) / 1000) >= BEAT_S + LATE_S ? 'overdue' : 'fresh';
 }
 
 /** What stands in a slot: null where it is free; `task` is null where it is busy and nothing is told. */

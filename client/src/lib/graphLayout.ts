@@ -5,6 +5,7 @@
 // further users come on top. Numbers hang beside the task that takes them.
 import { hierarchy, tree } from 'd3-hierarchy';
 import type { Fold, Shown, ShownTask } from './graph';
+import { cutValue } from './graphFormat';
 
 /** `down`: the root on top. `left`: the root at the right, operands to its left. */
 export type Direction = 'down' | 'left';
@@ -73,7 +74,7 @@ export interface Layout {
 
 /** A number as it stands in a leaf. */
 export function cutLeaf(text: string): string {
-  return text.length > LEAF_TEXT_MAX ? `${text.slice(0, LEAF_TEXT_MAX - 1)}…` : text;
+  return cutValue(text, LEAF_TEXT_MAX);
 }
 
 function leafWidth(text: string): number {

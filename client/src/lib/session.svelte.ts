@@ -67,7 +67,12 @@ function tokenOfLink(): string | null {
   const found = /^#token=(.+)$/.exec(location.hash);
   if (found === null) return null;
   history.replaceState(null, '', location.pathname + location.search);
-  return decodeURIComponent(found[1] ?? '');
+  const token = found[1] ?? '';
+  try {
+    return decodeURIComponent(token);
+  } catch {
+    return token; // cut off or mistyped: the server says that it is none
+  }
 }
 
 async function look(): Promise<void> {

@@ -38,6 +38,20 @@ describe('rowsOf', () => {
     expect(rowsOf([ran(0, 'a', 0, 100), twin])).toHaveLength(2);
   });
 
+  it('makes no new lane of a result that became durable a little late', () => {
+    const lanes = (...bars: [number, number | null][]) =>
+      rowsOf(bars.map(([from, to], at) => ran(at, 'a', from, to)))[0]?.lanes;
+    expect(lanes([0, 2_060], [2_000, 4_020], [4_000, null])).toBe(1);
+    expect(lanes([0, 66_000], [60_500, 120_000])).toBe(1);
+    // But what ran side by side for long did so in two slots.
+    expect(lanes([0, 2_600], [2_000, 4_000])).toBe(2);
+    expect(lanes([0, 150], [10, 160])).toBe(2);
+    expect(lanes([0, 150], [0, 150])).toBe(2);
+    // The lane that is free comes before one that is free soon.
+    const rows = rowsOf([ran(0, 'a', 0, 1_100), ran(1, 'a', 0, 900), ran(2, 'a', 1_000, 2_000)]);
+    expect(rows[0]?.bars.map((bar) => bar.lane)).toEqual([0, 1, 1]);
+  });
+
   it('keeps the lane of a running task taken', () => {
     const rows = rowsOf([ran(0, 'a', 0, null), ran(1, 'a', 500, 600)]);
     expect(rows[0]?.lanes).toBe(2);

@@ -22,6 +22,12 @@ export interface Row {
   bars: Bar[];
 }
 
+/**
+ * A slot is free when its result arrives, and the bar ends when that is durable: a little after the next one has
+ * begun. So much at most, or of long bars a tenth.
+ */
+const LATE_MS = 250;
+
 /** By the agents' names. A task lies in the first lane that is free when it starts, as slots are taken. */
 export function rowsOf(tasks: Iterable<PlanTask>): Row[] {
   const found = new Map<string, Row>();
@@ -43,13 +49,23 @@ export function rowsOf(tasks: Iterable<PlanTask>): Row[] {
 
 function fill(row: Row): void {
   row.bars.sort((a, b) => a.start - b.start || a.task - b.task);
-  const free: number[] = [];
+  const last: Bar[] = [];
   for (const bar of row.bars) {
-    const lane = free.findIndex((end) => end <= bar.start);
-    bar.lane = lane < 0 ? free.length : lane;
-    free[bar.lane] = bar.end ?? Infinity;
+    let lane = last.findIndex((before) => overlapOf(before, bar) <= 0);
+    if (lane < 0) lane = last.findIndex((before) => overlapOf(before, bar) <= lateness(before, bar));
+    bar.lane = lane < 0 ? last.length : lane;
+    last[bar.lane] = bar;
   }
-  row.lanes = free.length;
+  row.lanes = last.length;
+}
+
+const lengthOf = (bar: Bar) => (bar.end ?? Infinity) - bar.start;
+const overlapOf = (before: Bar, bar: Bar) => (before.end ?? Infinity) - bar.start;
+
+/** How far two bars in one lane may overlap: never so far that they rather ran side by side. */
+function lateness(before: Bar, bar: Bar): number {
+  const shorter = Math.min(lengthOf(before), lengthOf(bar));
+  return Math.min(shorter / 2, Math.max(LATE_MS, shorter / 10));
 }
 
 /** The first start and the last end; null where nothing has started. `now` stands for the end of what runs. */
