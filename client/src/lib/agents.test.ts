@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import { type Agent, type AgentTask, cells, done, Fates, inOrder, place, pulse, totals } from './agents';
+import { type Agent, type AgentTask, cells, done, fateOf, inOrder, place, pulse, totals } from './agents';
+import type { PlanTask } from './graph';
+import { planTask } from './graphPlans';
 
 const START = '2031-07-01T12:00:00Z';
 
@@ -124,28 +126,33 @@ describe('how far a task is', () => {
   });
 });
 
-describe('a lost agent’s tasks', () => {
-  test('are remembered, and found where they are now', () => {
-    const fates = new Fates();
-    const other = agent({ name: 'b' });
-    fates.note([agent({ tasks: [task('x'), task('y'), task(null)] }), other]);
-    const lost = agent({ status: 'lost' });
-    const taking = { ...other, tasks: [task('y')] };
-    fates.note([lost, taking]);
-    expect(fates.of('a', [lost, taking])?.map(({ task, at }) => [task.task, at])).toEqual([
-      ['x', null],
-      ['y', 'b'],
-      [null, null],
-    ]);
+describe('what became of a lost agent’s task', () => {
+  const fate = (written: string, more: Partial<PlanTask>, ...others: PlanTask[]) =>
+    fateOf([planTask(2, written, more), ...others]);
+  const by = { id: 'b', name: 'vm-2' };
+
+  test('is done since, by whom', () => {
+    expect(fate('0*3', { state: 'done', agent: by })).toEqual({ text: '0 × 3', state: 'done', by: 'vm-2' });
+    expect(fate('1/0', { state: 'failed', agent: by })?.state).toBe('done');
+    expect(fate('1+2', { state: 'done' })?.by).toBeNull();
   });
 
-  test('are unknown where nobody looked, and forgotten with the agent', () => {
-    const fates = new Fates();
-    fates.note([agent({ status: 'lost' })]);
-    expect(fates.of('a', [])).toBeNull();
-    fates.note([agent({ tasks: [task('x')] })]);
-    fates.note([]);
-    expect(fates.of('a', [])).toBeNull();
+  test('is at another, in line again, or needed no more', () => {
+    expect(fate('1-3', { state: 'running', agent: by })).toEqual({
+      text: '1 − 3',
+      state: 'running',
+      by: 'vm-2',
+    });
+    expect(fate('1+2', { state: 'ready' })?.state).toBe('waiting');
+    expect(fate('1+2', { state: 'waiting' })?.state).toBe('waiting');
+    expect(fate('1+2', { state: 'cancelled' })?.state).toBe('dropped');
+    expect(fateOf([])).toBeNull();
+  });
+
+  test('is told with the values that it takes', () => {
+    const sum = planTask(0, '1+2', { value: '-3' });
+    expect(fate('#0*-#0', {}, sum)?.text).toBe('−3 × 3');
+    expect(fate('#0*4', {})?.text).toBe('#1 × 4');
   });
 });
 

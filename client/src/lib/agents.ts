@@ -1,5 +1,7 @@
 // What the page of computing resources makes of an agent: how fresh it is, which slot computes what and how
 // far, what became of a lost one's tasks. No markup here, and no clock of its own.
+import { numberOf, type PlanTask } from './graph';
+import { cutValue, SYMBOLS, taskName } from './graphFormat';
 import { fractionOf, momentOf } from './progress';
 import type { components } from './protocol';
 
@@ -90,35 +92,32 @@ export function cells(slots: readonly Slot[], columns: number, now: number): Cel
   return { width, height, free, busy, filled };
 }
 
-/** What a lost agent computed when it was last seen, and where it is now: at another agent, or in line. */
-export type Fate = { task: AgentTask; at: string | null };
+/** What became of a task that a lost agent had, in the words of the page: its arithmetic, and who has it. */
+export type Fate = {
+  text: string;
+  state: 'waiting' | 'running' | 'done' | 'dropped';
+  by: string | null;
+};
 
-/** Remembers what agents compute, for when they are lost: from then on the server counts it as nobody's. */
-export class Fates {
-  private readonly last = new Map<string, AgentTask[]>();
-
-  /** All agents of the page as they are now. */
-  note(agents: Iterable<Agent>): void {
-    const seen = new Set<string>();
-    for (const agent of agents) {
-      seen.add(agent.id);
-      if (agent.status !== 'lost') this.last.set(agent.id, agent.tasks);
-    }
-    for (const id of this.last.keys()) if (!seen.has(id)) this.last.delete(id);
-  }
-
-  /** What became of the tasks of a lost agent; null where nobody looked when it was lost. */
-  of(id: string, agents: Iterable<Agent>): Fate[] | null {
-    const tasks = this.last.get(id);
-    if (tasks === undefined) return null;
-    const wanted = new Set(tasks.map((task) => task.task));
-    const found = new Map<string, string>();
-    for (const agent of agents) {
-      for (const { task } of agent.tasks) if (task !== null && wanted.has(task)) found.set(task, agent.name);
-    }
-    return tasks.map((task) => ({ task, at: task.task === null ? null : (found.get(task.task) ?? null) }));
-  }
+/** Told by a window of the plan: the task first, and the tasks that it takes its operands from. */
+export function fateOf(items: readonly PlanTask[]): Fate | null {
+  const [task] = items;
+  if (!task) return null;
+  const operands = task.operands.map((operand) => {
+    if (typeof operand === 'string') return cutValue(operand, OPERAND);
+    const value = items.find((one) => one.task === operand.task)?.value;
+    const text = value ?? taskName(numberOf(operand.task));
+    const turned = text.startsWith('-') ? text.slice(1) : `-${text}`;
+    return cutValue(operand.negated ? turned : text, OPERAND);
+  });
+  const text = operands.join(` ${SYMBOLS[task.operation]} `);
+  const by = task.agent?.name || null;
+  if (task.state === 'done' || task.state === 'failed') return { text, state: 'done', by };
+  if (task.state === 'running') return { text, state: 'running', by };
+  return { text, state: task.state === 'cancelled' ? 'dropped' : 'waiting', by: null };
 }
+
+const OPERAND = 14;
 
 export type Totals = { agents: number; draining: number; lost: number; slots: number; running: number };
 

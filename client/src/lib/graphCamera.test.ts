@@ -21,6 +21,23 @@ describe('the camera', () => {
     expect(camera.x + SIZE.width / camera.scale).toBeGreaterThan(0);
   });
 
+  it('opens where something runs, moved no further from the root than it takes', () => {
+    const box = { x: -10_000, y: -50, width: 10_000, height: 100 };
+    const root = { x: 0, y: 0 };
+    expect(opening(box, SIZE, root, false, { x: -100, y: 0 })).toEqual(opening(box, SIZE, root, false));
+    const camera = opening(box, SIZE, root, false, { x: -5_000, y: 0 });
+    expect(camera.x).toBeLessThan(-5_000);
+    expect(camera.x + SIZE.width / camera.scale).toBeGreaterThan(-5_000);
+  });
+
+  it('opens on a phone so that it can be read', () => {
+    const box = { x: -500, y: 0, width: 1_000, height: 400 };
+    const root = { x: 0, y: 20 };
+    expect(opening(box, { width: 1_000, height: 400 }, root, true).scale).toBe(1);
+    expect(opening(box, { width: 358, height: 520 }, root, true).scale).toBe(0.7);
+    expect(opening({ ...box, width: 400 }, { width: 358, height: 520 }, root, true).scale).toBeCloseTo(0.895);
+  });
+
   it('keeps the point under the pointer while zooming', () => {
     const before = { x: 10, y: 20, scale: 0.5 };
     const after = zoomed(before, 2, { x: 300, y: 100 });

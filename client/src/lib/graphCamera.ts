@@ -10,6 +10,11 @@ export interface Camera {
   scale: number;
 }
 
+export interface Point {
+  x: number;
+  y: number;
+}
+
 export interface Size {
   width: number;
   height: number;
@@ -21,6 +26,8 @@ export const SCALE_MIN = 0.04;
 /** A graph that would be smaller than this as a whole opens at its root instead. */
 const SCALE_OPENING = 0.22;
 const SCALE_AT_ROOT = 0.7;
+/** On a phone nothing smaller than that can be read, nor touched. */
+const NARROW = 560;
 const SCALE_SMALL = 1.25;
 
 /** All of it in the middle. */
@@ -33,19 +40,23 @@ export function whole(box: Box, size: Size): Camera {
   };
 }
 
-/** All of it where that can be seen, else the part around the root at a size that can be read. */
-export function opening(box: Box, size: Size, root: { x: number; y: number }, isDown: boolean): Camera {
+/**
+ * All of it where that can be seen, else a part at a size that can be read: around the root, moved as far as it
+ * takes to have `focus` on the screen.
+ */
+export function opening(box: Box, size: Size, root: Point, isDown: boolean, focus = root): Camera {
   const all = whole(box, size);
-  if (all.scale >= SCALE_OPENING) return all;
+  if (all.scale >= (size.width < NARROW ? SCALE_AT_ROOT : SCALE_OPENING)) return all;
   const scale = SCALE_AT_ROOT;
   const [width, height] = [size.width / scale, size.height / scale];
-  return isDown
+  const atRoot = isDown
     ? { x: root.x - width / 2, y: root.y - 60, scale }
     : { x: root.x + 90 - width, y: root.y - height / 2, scale };
+  return focus === root ? atRoot : showing(atRoot, focus, size);
 }
 
 /** Larger or smaller around a point of the screen, which stays where it is. */
-export function zoomed(camera: Camera, factor: number, at: { x: number; y: number }): Camera {
+export function zoomed(camera: Camera, factor: number, at: Point): Camera {
   const scale = clamp(camera.scale * factor, SCALE_MIN, SCALE_MAX);
   return {
     x: camera.x + at.x / camera.scale - at.x / scale,
@@ -73,7 +84,7 @@ export function moved(camera: Camera, dx: number, dy: number, box: Box, size: Si
 }
 
 /** Moved as little as it takes to have a point on the screen, with some room around it. */
-export function showing(camera: Camera, point: { x: number; y: number }, size: Size): Camera {
+export function showing(camera: Camera, point: Point, size: Size): Camera {
   const room = Math.min(90, size.width / 4, size.height / 4) / camera.scale;
   const [width, height] = [size.width / camera.scale, size.height / camera.scale];
   return {

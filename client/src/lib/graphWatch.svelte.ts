@@ -10,9 +10,8 @@ import { untrack } from 'svelte';
 import { api, ask, ProblemError, type Schemas } from './api';
 import { clock } from './clock';
 import { foldToFit, isWhole, numberOf, type PlanTask, SHOWN_MAX } from './graph';
-import type { Durations } from './graphPath';
+import type { Durations, PlanCost } from './graphPath';
 import { subscribe, type Window } from './live.svelte';
-import { may } from './session.svelte';
 
 export type Expression = Schemas['Expression'];
 type PlanTasks = Schemas['PlanTasks'];
@@ -26,20 +25,23 @@ const DEPTH_NARROW = 60;
 const NARROW = 40;
 const OPENED_MAX = 6;
 const REFRESH_MS = 1000;
-/** Longer texts are not planned again just to say how long they would take. */
-const PLANNED_MAX = 10_000;
+/** So much of what needs a task is shown with it. */
+const ABOVE = 4;
+const AGENTS_MAX = 1000;
 
 const FINAL: readonly Expression['status'][] = ['done', 'failed', 'cancelled'];
 
-export interface Cost {
-  sequentialMs: number;
-  idealMs: number;
+/** What a plan costs by the operations' durations now; `computedMs` is what its tasks took in fact, once known. */
+export interface Planned extends PlanCost {
+  computedMs: number | null;
 }
 
 export class Watched {
   readonly tasks = new Map<number, PlanTask>();
   expression = $state.raw<Expression | null>(null);
   /** The task whose value the expression's is; null where none is known or needed. */
+  top = $state.raw<number | null>(null);
+  /** The task from which on it is looked at: the same, until somebody moves. */
   root = $state.raw<number | null>(null);
   version = $state(0);
   structure = $state(0);
@@ -49,7 +51,7 @@ export class Watched {
   error = $state.raw<unknown>(null);
   durations = $state.raw<Durations>({});
   /** What the server says of a plan that is not here as a whole. */
-  planned = $state.raw<Cost | null>(null);
+  planned = $state.raw<Planned | null>(null);
   /** Whether the tasks have arrived, be there any or not. */
   isLoaded = $state(false);
   /** Which part of the plan is followed live. */
@@ -77,7 +79,7 @@ export class Watched {
   get isWhole(): boolean {
     void this.structure;
     const total = this.expression?.tasks.total ?? 0;
-    return this.root !== null && isWhole(this.tasks, this.root, total);
+    return this.top !== null && isWhole(this.tasks, this.top, total);
   }
 
   /** From now on, until the answer is called. */
@@ -97,13 +99,14 @@ export class Watched {
       await this.#readExpression();
       void this.#readDurations();
       const total = this.expression?.tasks.total ?? 0;
-      const window: Window = total <= WHOLE_MAX ? {} : { depth: DEPTH_FIRST };
-      const found = await this.#readTasks(window);
-      const isNarrow = window.depth !== undefined && found.items.length < NARROW;
-      if (isNarrow) await this.#readTasks({ depth: DEPTH_NARROW });
+      if (total <= WHOLE_MAX) {
+        await this.#readTasks({});
+        this.window = {};
+      } else {
+        await this.moveTo(null);
+        void this.#readFigures();
+      }
       this.isLoaded = true;
-      this.window = isNarrow ? { depth: DEPTH_NARROW } : window;
-      if (total > WHOLE_MAX) void this.#plan(total);
     } catch (error) {
       this.error = error;
     }
@@ -113,7 +116,9 @@ export class Watched {
   follow(): (() => void) | undefined {
     const { window } = this;
     if (window === null) return undefined;
-    const take = (items: (Expression | PlanTask)[]) => untrack(() => this.#take(items));
+    const take = (items: (Expression | PlanTask)[]) => {
+      if (this.window === window) untrack(() => this.#take(items));
+    };
     return subscribe<Expression | PlanTask>(`expression/${this.#id}`, window, {
       snapshot: take,
       delta: take,
@@ -149,6 +154,7 @@ export class Watched {
     // Its last tasks may not have been told: asked for once more.
     if (hasEnded && this.window) void this.#quietly(this.#readTasks(this.window));
     if (hasEnded) void this.#refreshOpened(true);
+    if (hasEnded && this.planned) void this.#readFigures();
   }
 
   #merge(items: PlanTask[], turn: number): void {
@@ -187,6 +193,40 @@ export class Watched {
     this.folded = foldToFit(this.tasks, this.root, this.folded, SHOWN_MAX, this.#opened);
   }
 
+  // --- another part ----------------------------------------------------------------------------------------
+
+  /** Looks at the plan around a task instead, or from its top again. Raises: ProblemError. */
+  async moveTo(task: number | null): Promise<void> {
+    const from: Window = task === null ? {} : { root: this.#name(task) };
+    const above = task === null ? 0 : ABOVE;
+    let window: Window = { ...from, depth: DEPTH_FIRST };
+    let found = await this.#fetch(window, above);
+    if (found.items.length < NARROW) {
+      window = { ...from, depth: DEPTH_NARROW };
+      found = await this.#fetch(window, above);
+    }
+    if (typeof found.root === 'string') return;
+    // What is not looked at any more would not be told any more either.
+    this.tasks.clear();
+    this.#told.clear();
+    this.#opened = [];
+    this.folded = new Set();
+    this.root = numberOf(found.root.task);
+    if (task === null) this.top = this.root;
+    this.window = task === null ? window : { ...window, root: found.root.task };
+    this.#merge(found.items, ++this.#turn);
+    cancelAnimationFrame(this.#frame);
+    this.#flush();
+  }
+
+  /** A task that an agent computes now; null where none does. Raises: ProblemError. */
+  async findRunning(): Promise<number | null> {
+    const { items } = await ask(api.GET('/agents', { params: { query: { limit: AGENTS_MAX } } }));
+    const own = items.flatMap((agent) => agent.tasks.filter((task) => task.expression_id === this.#id));
+    const [first] = own.map((task) => numberOf(task.task ?? '')).sort((a, b) => a - b);
+    return first ?? null;
+  }
+
   // --- subtrees --------------------------------------------------------------------------------------------
 
   fold(task: number): void {
@@ -213,7 +253,11 @@ export class Watched {
   }
 
   #windowOf(task: number, depth: number): Window {
-    return { root: `${this.#id}.${task}`, depth };
+    return { root: this.#name(task), depth };
+  }
+
+  #name(task: number): string {
+    return `${this.#id}.${task}`;
   }
 
   async #refreshOpened(isLast = false): Promise<void> {
@@ -247,16 +291,21 @@ export class Watched {
 
   async #readTasks(window: Window): Promise<PlanTasks> {
     const turn = ++this.#turn;
-    const query = {
-      ...(window.root ? { root: window.root } : {}),
-      ...(window.depth === undefined || window.depth === null ? {} : { depth: window.depth }),
-    };
-    const found = await ask(
-      api.GET('/expressions/{id}/tasks', { params: { path: { id: this.#id }, query } }),
-    );
-    if (!window.root && typeof found.root !== 'string') this.root = numberOf(found.root.task);
+    const part = this.window;
+    const found = await this.#fetch(window);
+    if (this.window !== part) return found; // somebody has moved meanwhile
+    if (!window.root && typeof found.root !== 'string') this.top = this.root = numberOf(found.root.task);
     this.#merge(found.items, turn);
     return found;
+  }
+
+  async #fetch({ root, depth }: Window, above = 0): Promise<PlanTasks> {
+    const query = {
+      ...(root ? { root } : {}),
+      ...(depth === undefined || depth === null ? {} : { depth }),
+      ...(above ? { above } : {}),
+    };
+    return ask(api.GET('/expressions/{id}/tasks', { params: { path: { id: this.#id }, query } }));
   }
 
   async #readDurations(): Promise<void> {
@@ -273,15 +322,16 @@ export class Watched {
     return ask(api.GET('/expressions/{id}', { params: { path: { id: this.#id }, query: { full: true } } }));
   }
 
-  /** What a plan costs that is too large to be here, where its text is not too long. */
-  async #plan(total: number): Promise<void> {
-    if (!may('submit') || total > PLANNED_MAX / 2) return;
+  /** What a plan costs that is too large to be here. */
+  async #readFigures(): Promise<void> {
     await this.#quietly(
       (async () => {
-        const { expression, optimize } = await this.full();
-        if (expression.length > PLANNED_MAX * 2) return;
-        const plan = await ask(api.POST('/plan', { body: { expression, id: null, optimize } }));
-        this.planned = { sequentialMs: plan.sequential_ms, idealMs: plan.critical_path_ms };
+        const plan = await ask(api.GET('/expressions/{id}/plan', { params: { path: { id: this.#id } } }));
+        this.planned = {
+          sequentialMs: plan.sequential_ms,
+          idealMs: plan.critical_path_ms,
+          computedMs: plan.computed_ms,
+        };
       })(),
     );
   }

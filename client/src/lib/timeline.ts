@@ -65,7 +65,7 @@ const overlapOf = (before: Bar, bar: Bar) => (before.end ?? Infinity) - bar.star
 /** How far two bars in one lane may overlap: never so far that they rather ran side by side. */
 function lateness(before: Bar, bar: Bar): number {
   const shorter = Math.min(lengthOf(before), lengthOf(bar));
-  return Math.min(shorter / 2, Math.max(LATE_MS, shorter / 10));
+  return Math.min(shorter / 3, Math.max(LATE_MS, shorter / 10));
 }
 
 /** The first start and the last end; null where nothing has started. `now` stands for the end of what runs. */

@@ -47,11 +47,16 @@ export const agents = {
     `${running === 0 ? 'It is disconnected now.' : `It is disconnected now, and its ${tasks(running)} go to others.`} The agent’s process stops; a new one under its id is not let in for 60 s.`,
   back: 'Leave it',
   fate: {
-    unknown: 'What it was computing when it was lost went back in line at once, and others compute it.',
     nothing: 'It was computing nothing when it was lost.',
     some: (count: number) => `${tasks(count)} it was computing went back in line when it was lost:`,
+    done: 'done since',
+    doneBy: (name: string) => `done since by ${name}`,
+    running: 'now at another agent',
     at: (name: string) => `now at ${name}`,
-    other: 'back in line, or done by another since',
+    waiting: 'in line again',
+    dropped: 'needed no more',
+    counts: (waiting: number, running: number, done: number) =>
+      `${waiting} in line again, ${running} at other agents, ${done} done since`,
     forgotten: 'It leaves this list after an hour.',
   },
   empty: 'No agent is connected',
