@@ -1,5 +1,6 @@
 """The form: a repeated send makes one expression, and a mistake is shown where it is."""
 
+import re
 from typing import Any
 
 import httpx
@@ -82,10 +83,69 @@ async def test_what_was_typed_outlives_a_session_that_ends(
     visitor = await visit(pages_url, secrets["user"])
     visitor.expected.append(r"status of 401")
     await visitor.see("expression-input").fill("7 + 8 + 9")
-    await expect(visitor.see("preview")).to_be_visible()
+    await expect(visitor.see("preview")).to_contain_text("one after another")
     await visitor.context.clear_cookies()
     await visitor.see("send").click()
     await visitor.see("token-input").fill(secrets["user"])
     await visitor.see("sign-in").click()
     await expect(visitor.see("token-input")).to_be_hidden()
     await expect(visitor.see("expression-input")).to_have_value("7 + 8 + 9")
+
+
+async def test_a_reload_keeps_the_draft_and_its_id(
+    visit: Visit, pages_url: str, secrets: dict[str, str]
+) -> None:
+    visitor = await visit(pages_url, secrets["user"])
+    visitor.expected.append(r"net::ERR_.*/expressions")
+    ids: list[str] = []
+
+    async def lose_the_first(route: Route) -> None:
+        if route.request.method == "POST":
+            ids.append(route.request.post_data_json["id"])
+            if len(ids) == 1:
+                await route.fetch()
+                await route.abort()
+                return
+        await route.continue_()
+
+    await visitor.page.route("**/expressions", lose_the_first)
+    await visitor.see("expression-input").fill("77 + 88 + 99")
+    await visitor.see("send").click()
+    await expect(visitor.page.get_by_role("alert")).to_be_visible()
+    await visitor.page.reload()
+    await expect(visitor.see("expression-input")).to_have_value("77 + 88 + 99")
+    await visitor.see("send").click()
+    await expect(visitor.see("sent-row").first.get_by_test_id("result")).to_contain_text("264")
+    assert len(ids) == 2 and len(set(ids)) == 1
+    assert len(sent(pages_url, secrets["user"], "77 + 88 + 99")) == 1
+
+
+async def test_the_preview_says_what_it_costs_and_of_a_long_text_on_request(
+    visit: Visit, pages_url: str, secrets: dict[str, str]
+) -> None:
+    visitor = await visit(pages_url, secrets["user"])
+    await visitor.see("expression-input").fill("(1 + 2) * (3 + 4) - 5 * 6")
+    preview = visitor.see("preview")
+    await expect(preview).to_contain_text("5")
+    await expect(preview).to_contain_text("operations")
+    await expect(preview).to_contain_text("3 machines can help at once")
+    asked: list[str] = []
+    visitor.page.on(
+        "request", lambda request: asked.append(request.url) if request.url.endswith("/plan") else None
+    )
+    await visitor.see("expression-input").fill("+".join(["12345"] * 4_000))
+    await preview.get_by_role("button").click()
+    await expect(preview).to_contain_text("3,999")
+    assert len(asked) == 1, "nobody asked before"
+
+
+async def test_what_was_sent_shows_how_far_it_is(
+    visit: Visit, pages_url: str, secrets: dict[str, str]
+) -> None:
+    visitor = await visit(pages_url, secrets["user"])
+    row = await visitor.submit("1 / 2 / 3 / 4 / 5 / 6 / 7 / 8 / 9 / 10 + 1 / 2 / 3")
+    await expect(row.get_by_role("progressbar")).to_have_attribute(
+        "aria-valuetext", re.compile(r"^[1-9]\d* of \d+$")
+    )
+    await expect(row.get_by_test_id("result")).to_be_visible()
+    await expect(row.get_by_role("progressbar")).to_have_count(0)
