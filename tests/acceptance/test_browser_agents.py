@@ -6,7 +6,7 @@ import pytest
 from playwright.async_api import expect
 
 from tests.acceptance.conftest import Visit
-from tests.support.browser import Visitor
+from tests.support.browser import WITHIN_MS, Visitor
 from tests.support.client import Client
 from tests.support.processes import ADMIN, Cluster
 
@@ -31,8 +31,8 @@ async def test_a_silent_agent_turns_amber_and_red_and_everybody_sees_what_become
         pulse = row.get_by_test_id("pulse")
         await expect(pulse).to_have_attribute("data-pulse", "fresh")
         mortal.freeze()
-        await expect(pulse).to_have_attribute("data-pulse", "overdue")
-        await expect(pulse).to_have_attribute("data-pulse", "near")
+        await expect(pulse).to_have_attribute("data-pulse", "overdue", timeout=LOST_MS)
+        await expect(pulse).to_have_attribute("data-pulse", "near", timeout=LOST_MS)
         await expect(row).to_have_attribute("data-status", "lost", timeout=LOST_MS)
         await _fates(visitor, {"0 × 3": "in line again", "4 × 5": "in line again"})
         mortal.kill()
@@ -56,7 +56,7 @@ async def _at_the_agents(visit: Visit, cluster: Cluster) -> Visitor:
 
 async def _fates(visitor: Visitor, expected: dict[str, str]) -> None:
     for task, fate in expected.items():
-        await expect(visitor.see("fate-task").filter(has_text=task)).to_contain_text(fate)
+        await expect(visitor.see("fate-task").filter(has_text=task)).to_contain_text(fate, timeout=WITHIN_MS)
 
 
 async def test_an_admin_drains_and_disconnects_an_agent(

@@ -8,6 +8,7 @@ import pytest
 from playwright.async_api import WebSocketRoute, expect
 
 from tests.acceptance.conftest import Visit
+from tests.support.browser import WITHIN_MS
 from tests.support.processes import ADMIN, Cluster
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.asyncio(loop_scope="session")]
@@ -25,7 +26,8 @@ async def test_a_socket_that_opens_and_does_not_work_is_made_up_for_by_asking(
     await visitor.page.route_web_socket("**/live", broken)
     await visitor.sign_in(secrets["user"])
     await visitor.open("expressions")
-    await expect(visitor.see("live-state").first).to_have_attribute("data-state", "polling")
+    state = visitor.see("live-state").first
+    await expect(state).to_have_attribute("data-state", "polling", timeout=WITHIN_MS)
     text = f"{len(socket)} + 1111"
     other = await visit(pages_url, secrets["user"])
     await other.submit(text)
