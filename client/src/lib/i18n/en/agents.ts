@@ -47,7 +47,7 @@ export const agents = {
     `${running === 0 ? 'It is disconnected now.' : `It is disconnected now, and its ${tasks(running)} go to others.`} The agent’s process stops; a new one under its id is not let in for 60 s.`,
   back: 'Leave it',
   fate: {
-    nothing: 'It was computing nothing when it was lost.',
+    nothing: 'It was computing nothing when it was lost, as far as is known.',
     some: (count: number) => `${tasks(count)} it was computing went back in line when it was lost:`,
     done: 'done since',
     doneBy: (name: string) => `done since by ${name}`,
