@@ -53,7 +53,7 @@ export function duration(ms: number): string {
 }
 
 /** `14:03:27` today, `23 Nov, 14:03` this year, else with the year. */
-export function time(when: string | Date): string {
+export function time(when: string | number | Date): string {
   const date = new Date(when);
   const today = new Date();
   if (date.toDateString() === today.toDateString()) return clock(date);
@@ -80,7 +80,7 @@ export function fullTime(when: string | Date): string {
 }
 
 /** `5 s ago`, `3 min ago`, beyond an hour the time itself. */
-export function ago(when: string | Date, now: number): string {
+export function ago(when: string | number | Date, now: number): string {
   const seconds = Math.max(0, Math.floor((now - new Date(when).getTime()) / 1000));
   if (seconds < 2) return t().shell.ago.now;
   if (seconds < 60) return t().shell.ago.seconds(seconds);

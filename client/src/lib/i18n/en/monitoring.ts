@@ -45,7 +45,6 @@ export const monitoring = {
   address: 'Address',
   role: 'Role',
   seen: 'Last sign of life',
-  before: (time: string) => `${time} ago`,
   slotsBusy: 'Slots in use',
   leads: 'leads',
   follows: 'follows',

@@ -46,7 +46,6 @@ export const monitoring: typeof en = {
   address: 'Адрес',
   role: 'Роль',
   seen: 'Последний признак жизни',
-  before: (time) => `${time} назад`,
   slotsBusy: 'Слотов занято',
   leads: 'ведущий',
   follows: 'ведомый',
