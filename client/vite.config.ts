@@ -32,6 +32,7 @@ export default defineConfig(({ mode }) => {
     },
     test: {
       include: ['src/**/*.test.ts'],
+      setupFiles: ['src/lib/i18n/setup.ts'],
       environment: 'node',
       // Dates and numbers read the same on every machine.
       env: { TZ: 'UTC' },

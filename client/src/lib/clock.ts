@@ -5,7 +5,7 @@
 // than the message. Each narrows the difference between the two clocks; what contradicts the rest (somebody set
 // a clock) starts anew.
 
-import { api } from './api';
+import { whenAnswered } from './api';
 
 export class Clock {
   private least = Number.NEGATIVE_INFINITY;
@@ -45,14 +45,4 @@ export class Clock {
 /** The page's one. */
 export const clock = new Clock();
 
-const asked = new WeakMap<Request, number>();
-
-api.use({
-  onRequest({ request }) {
-    asked.set(request, Date.now());
-  },
-  onResponse({ request, response }) {
-    const moment = asked.get(request);
-    if (moment !== undefined) clock.heard(response.headers.get('Date'), moment);
-  },
-});
+whenAnswered((response, askedAt) => clock.heard(response.headers.get('Date'), askedAt));

@@ -1,11 +1,12 @@
 /**
- * The pages' components. What most people open first comes with the first file; the others, and the chart
- * library with them, are files of their own, fetched when they are opened or when there is nothing else to do.
+ * The pages' components. What most people open first comes with the first file; the others are files of their
+ * own, fetched when somebody is about to open them. The page of one expression is where most go next: it comes
+ * when there is nothing else to do.
  */
 import type { Component } from 'svelte';
 import Calculate from '../pages/Calculate.svelte';
 import Expressions from '../pages/Expressions.svelte';
-import type { PageName } from './router.svelte';
+import { type PageName, pageOf } from './router.svelte';
 
 // biome-ignore lint/suspicious/noExplicitAny: one of the pages takes an id, the others nothing
 export type AnyPage = Component<any>;
@@ -34,13 +35,20 @@ export async function fetchPage(name: PageName): Promise<AnyPage | undefined> {
   return HERE[name];
 }
 
-/** Fetches the other pages when the browser has nothing else to do, so that they open at once. */
-export function fetchOthers(): void {
+/** Fetches what is likely to be opened next, so that it opens at once; until the answer is called. */
+export function fetchAhead(): () => void {
+  // Whoever opens the page is told what went wrong.
+  const ahead = (name: PageName) => void fetchPage(name).catch(() => undefined);
+  const meant = (event: Event) => {
+    const link = event.target instanceof Element ? event.target.closest('a') : null;
+    const page = link === null ? null : pageOf(link.href);
+    if (page !== null) ahead(page);
+  };
   const later = globalThis.requestIdleCallback ?? ((task: () => void) => setTimeout(task, 2000));
-  later(async () => {
-    for (const name of Object.keys(ELSEWHERE) as PageName[]) {
-      // Whoever opens the page is told.
-      await fetchPage(name).catch(() => undefined);
-    }
-  });
+  later(() => ahead('expression'));
+  const signs = ['pointerover', 'pointerdown', 'focusin'] as const;
+  for (const sign of signs) document.addEventListener(sign, meant, { passive: true });
+  return () => {
+    for (const sign of signs) document.removeEventListener(sign, meant);
+  };
 }

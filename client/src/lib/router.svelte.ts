@@ -59,6 +59,14 @@ export const route: Readonly<Route> = {
   },
 };
 
+/** The page that an address leads to; null where it is none of these pages. */
+export function pageOf(href: string): PageName | null {
+  const url = new URL(href, location.href);
+  return url.origin === location.origin && `${url.pathname}/`.startsWith(BASE)
+    ? parse(url.pathname).page
+    : null;
+}
+
 /** Shows the page at `path` (with its query, if any), as a click on a link would. */
 export function go(path: string, how: 'push' | 'replace' = 'push'): void {
   const url = new URL(path, location.href);
@@ -83,8 +91,8 @@ export function listen(): () => void {
       link.hasAttribute('download')
     )
       return;
-    const url = new URL(link.href, location.href);
-    if (url.origin !== location.origin || !`${url.pathname}/`.startsWith(BASE)) return;
+    if (pageOf(link.href) === null) return;
+    const url = new URL(link.href);
     if (url.hash !== '' && url.pathname === location.pathname) return; // within the page
     event.preventDefault();
     go(url.href);

@@ -104,10 +104,6 @@ export const session = {
   set expired(ended: boolean) {
     if (state === 'in') expired = ended;
   },
-  /** Whether anybody is signed in, as far as is known. */
-  get isKnown(): boolean {
-    return state === 'in';
-  },
   /** Why the link's token was refused. */
   get refused(): ProblemError | null {
     return refused;

@@ -27,36 +27,18 @@ export const language = {
   get current(): Language {
     return current;
   },
+  /** `speak` sets it when the dictionary is there. */
   set current(chosen: Language) {
     current = chosen;
+    // For screen readers and hyphenation.
+    if (typeof document !== 'undefined') document.documentElement.lang = chosen;
+  },
+  /** Has the browser remember the one in use. */
+  keep(): void {
     try {
-      localStorage.setItem(KEY, chosen);
+      localStorage.setItem(KEY, current);
     } catch {
       // Then the choice lasts as long as the page.
     }
-    applyLanguage();
   },
 };
-
-/** Tells the document, for screen readers and hyphenation. */
-export function applyLanguage(): void {
-  document.documentElement.lang = current;
-}
-
-export interface PluralForms {
-  one: string;
-  few?: string;
-  many?: string;
-  other: string;
-}
-
-const rules: Record<Language, Intl.PluralRules> = {
-  en: new Intl.PluralRules('en'),
-  ru: new Intl.PluralRules('ru'),
-};
-
-/** The word that goes with `n` in the language in use: `plural(2, { one: 'task', other: 'tasks' })`. */
-export function plural(n: number, forms: PluralForms): string {
-  const form = rules[current].select(n);
-  return (form === 'zero' || form === 'two' ? undefined : forms[form]) ?? forms.other;
-}

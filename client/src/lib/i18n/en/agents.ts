@@ -1,4 +1,4 @@
-import { plural } from '../language.svelte';
+import { plural } from './plural';
 
 const tasks = (count: number) => `${count} ${plural(count, { one: 'task', other: 'tasks' })}`;
 
@@ -7,7 +7,6 @@ export const agents = {
   totals: 'All together',
   connected: (count: number) => plural(count, { one: 'agent', other: 'agents' }),
   busy: 'slots busy',
-  ofSlots: (running: number, slots: number) => `${running} of ${slots}`,
   draining: 'draining',
   lost: 'lost',
   onThisPage: 'on this page',

@@ -1,4 +1,4 @@
-import { plural } from '../language.svelte';
+import { plural } from './plural';
 
 export const calculate = {
   title: 'Calculate',
@@ -50,13 +50,12 @@ export const calculate = {
     copyExact: 'Copy the exact fraction',
     left: (time: string) => `about ${time} left`,
     took: (time: string) => `took ${time}`,
-    digits: (n: string) => `${n} digits in all`,
     empty: 'Nothing sent from this tab yet',
-    emptyText: 'Type an expression above, or begin with an example.',
     announceDone: (expression: string, result: string) => `${expression} is ${result}`,
     announceFailed: (expression: string, why: string) => `${expression} failed: ${why}`,
     announceCancelled: (expression: string) => `${expression} was cancelled`,
-    progress: (done: string, total: string) => `${done} of ${total} operations`,
+    progress: (done: string, total: string, n: number) =>
+      `${done} of ${total} ${plural(n, { one: 'operation', other: 'operations' })}`,
   },
   errors: {
     other: 'This is no valid expression.',

@@ -1,4 +1,4 @@
-import { plural } from '../language.svelte';
+import { plural } from './plural';
 
 const tasks = (n: number, text: string) => `${text} ${plural(n, { one: 'task', other: 'tasks' })}`;
 
@@ -11,12 +11,10 @@ export const expression = {
     long: 'It is too long to show; copy it instead.',
   },
   result: {
-    title: 'Result',
-    decimal: 'Decimal',
     exact: 'Exact',
     copy: 'Copy the result',
     copyExact: 'Copy the exact fraction',
-    failedAt: 'It happened at',
+    failedAt: 'It happened at task',
     pending: 'Not known yet',
     whole: 'Show all digits',
     cancelled: 'It was cancelled before there was a result.',
@@ -32,7 +30,7 @@ export const expression = {
     started: 'Started',
     finished: 'Finished',
     tasks: 'Tasks done',
-    running: 'running now',
+    running: (_: number, text: string) => `${text} running now`,
     elapsed: 'Time so far',
     took: 'Took',
     eta: 'Time left',
@@ -44,9 +42,15 @@ export const expression = {
     planned: 'By the operations’ durations now',
     speedUpHelp: 'How many times faster than one task after another',
   },
+  missing: {
+    title: 'There is no such expression',
+    text: 'It may have been deleted since, belong to somebody else, or the address is mistyped.',
+    list: 'To all expressions',
+  },
   bare: {
     title: 'Nothing to compute',
     text: 'The expression is a number already: it needs no task, so there is no plan to show.',
+    next: 'Send another expression',
   },
   plan: 'Plan',
   views: { graph: 'Graph', table: 'Table' },
@@ -59,7 +63,6 @@ export const expression = {
     root: 'To the result',
     running: 'Go to what runs',
     nothingRuns: 'Nothing of it runs at the moment.',
-    open: (text: string) => `Show ${text} more`,
     openSome: 'Show more',
     fold: 'Fold what is under it',
     shown: (n: number, text: string, total: string) => `${tasks(n, text)} of ${total} shown`,
@@ -74,9 +77,7 @@ export const expression = {
   },
   task: {
     title: (text: string) => `Task ${text}`,
-    choose: 'Choose a task to see its operands, its value and who computes it.',
     close: 'Close',
-    operation: 'Operation',
     operands: 'Operands',
     value: 'Value',
     copy: 'Copy the value',
@@ -107,8 +108,6 @@ export const expression = {
     larger: 'Stretch',
     smaller: 'Shrink',
     bar: (task: string, agent: string, time: string) => `${task} on ${agent}, ${time}`,
-    agent: 'Agent',
-    since: 'since the first start',
   },
   table: {
     label: 'The tasks as a table',

@@ -1,4 +1,4 @@
-import { plural } from '../language.svelte';
+import { plural } from './plural';
 
 export const expressions = {
   title: 'Expressions',
@@ -26,8 +26,6 @@ export const expressions = {
   newer: (n: number, text: string, isMore: boolean) =>
     `${text}${isMore ? '+' : ''} new ${plural(n, { one: 'expression', other: 'expressions' })}`,
   progressOf: 'Progress of the expression',
-  /** The server's sentence. */
-  waitingFor: (sentence: string) => sentence,
   rest: (text: string) => `${text} left`,
   rounded: 'Rounded; the expression’s page has the exact value',
   none: 'Nothing was sent yet',
@@ -39,8 +37,8 @@ export const expressions = {
   cancel: 'Cancel',
   cancelOf: (expression: string) => `Cancel ${expression}`,
   cancelAsk: 'Cancel this expression?',
-  cancelText: (done: string, total: string, time: string) =>
-    `It has been computing for ${time}; ${done} of ${total} operations are done. This cannot be undone.`,
+  cancelText: (done: string, total: string, n: number, time: string) =>
+    `It has been computing for ${time}; ${done} of ${total} ${plural(n, { one: 'operation is', other: 'operations are' })} done. This cannot be undone.`,
   cancelKeep: 'Let it go on',
   cancelYes: 'Cancel the expression',
   cancelled: (expression: string) => `${expression} is cancelled.`,

@@ -1,4 +1,4 @@
-import { plural } from '../language.svelte';
+import { plural } from './plural';
 
 /** What every page shares: navigation, sign-in, statuses, errors, units. */
 export const shell = {
@@ -33,6 +33,8 @@ export const shell = {
     liveLong: 'Changes appear at once',
     pollingLong: 'WebSockets do not get through; the page asks every 2 seconds instead',
     awayLong: 'The connection is lost; trying again',
+    awayBanner: 'The connection is lost. What you see may be out of date; trying again.',
+    backBanner: 'Connected again.',
   },
   signIn: {
     title: 'Sign in',
@@ -70,7 +72,6 @@ export const shell = {
   },
   copy: { copy: 'Copy', copied: 'Copied', failed: 'Select and copy by hand' },
   close: 'Close',
-  cancel: 'Cancel',
   retry: 'Try again',
   loading: 'Loading…',
   progress: (done: string, total: string) => `${done} of ${total}`,
@@ -83,6 +84,7 @@ export const shell = {
     last_admin: 'This is the last admin token; without it nobody could manage tokens.',
     too_many_requests: 'That was too fast. Try again in a moment.',
     unavailable: 'The database or the leading server is away for the moment. Try again shortly.',
+    id_reused: 'The id stands for another expression already.',
     too_long: 'It is too long for the server.',
     too_many_tasks: 'The expression needs more operations than the server accepts.',
     literal_too_long: 'A number in the expression is too long.',
@@ -96,6 +98,24 @@ export const shell = {
     agents_failed: 'The agents could not compute it',
     plan_lost: 'The plan was lost',
   } as Record<string, string>,
+  /** What is known beyond that: of an expression's error, and of a problem. */
+  why: {
+    at: (what: string) => `in ${what}`,
+    digits: (what: string, n: number, most: string) =>
+      `${what} has more than ${most} ${plural(n, { one: 'digit', other: 'digits' })}`,
+    bytes: (what: string, n: number, most: string) =>
+      `with ${what} the values would take more than ${most} ${plural(n, { one: 'byte', other: 'bytes' })} together`,
+    agents: (what: string, n: number, times: string, why: string) =>
+      `${what} failed ${times} ${plural(n, { one: 'time', other: 'times' })}, at last with “${why}”`,
+    planLost: 'It cannot be read any more, and work had begun by it: send the expression again.',
+    tooLong: (n: number, has: string, most: string) =>
+      `It has ${has} ${plural(n, { one: 'byte', other: 'bytes' })}; at most ${most} are allowed.`,
+    tooMany: (n: number, has: string, most: string) =>
+      `It has ${has} ${plural(n, { one: 'operation', other: 'operations' })}; at most ${most} are allowed.`,
+    tooOpen: (n: number, has: string, most: string) =>
+      `About ${has} of your expressions ${plural(n, { one: 'is', other: 'are' })} open; at most ${most} may be. Wait until some have ended, or cancel some.`,
+    tooFast: 'Expressions come faster than is allowed.',
+  },
   /** Why nothing runs: the server's own sentence. */
   waitingFor: (sentence: string) => sentence,
   units: { ms: 'ms', s: 's', min: 'min', h: 'h', d: 'd' },
@@ -104,6 +124,4 @@ export const shell = {
     seconds: (n: number) => `${n} s ago`,
     minutes: (n: number) => `${n} min ago`,
   },
-  tasks: (n: number, text: string) => `${text} ${plural(n, { one: 'operation', other: 'operations' })}`,
-  machines: (n: number, text: string) => `${text} ${plural(n, { one: 'machine', other: 'machines' })}`,
 };

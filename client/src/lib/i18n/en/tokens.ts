@@ -7,7 +7,6 @@ export const tokens = {
     'You are signed in with a role that does not see them. Whoever runs this server can give you a token.',
   name: 'Name',
   role: 'Role',
-  roles: { viewer: 'viewer', user: 'user', admin: 'admin', agent: 'agent' },
   roleText: {
     viewer: 'Sees everything but the tokens, changes nothing.',
     user: 'Sends expressions, sees and cancels its own, changes durations.',
@@ -23,7 +22,6 @@ export const tokens = {
   expired: 'expired',
   yours: 'your name',
   list: 'All tokens',
-  none: 'No tokens',
   create: 'New token',
   createTitle: 'Make a token',
   namePlaceholder: 'anna',
@@ -45,7 +43,6 @@ export const tokens = {
   back: 'Cancel',
   secretTitle: (name: string) => `The secret of ${name}`,
   secretText: 'Copy it now: it is not kept anywhere, and nobody can show it again.',
-  secret: 'Secret',
   copySecret: 'Copy the secret',
   howAgent: 'Start an agent with it:',
   copyCommand: 'Copy the command',

@@ -1,5 +1,5 @@
 import type { agents as en } from '../en/agents';
-import { plural } from '../language.svelte';
+import { plural } from './plural';
 
 const tasks = (count: number) =>
   `${count} ${plural(count, { one: 'задача', few: 'задачи', many: 'задач', other: 'задачи' })}`;
@@ -11,8 +11,7 @@ export const agents: typeof en = {
   totals: 'Всего',
   connected: (count) => plural(count, { one: 'агент', few: 'агента', many: 'агентов', other: 'агента' }),
   busy: 'слотов занято',
-  ofSlots: (running, slots) => `${running} из ${slots}`,
-  draining: 'завершают работу',
+  draining: 'в процессе вывода',
   lost: 'потеряно',
   onThisPage: 'на этой странице',
   filter: 'Поиск по имени',

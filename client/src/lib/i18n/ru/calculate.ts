@@ -1,5 +1,5 @@
 import type { calculate as en } from '../en/calculate';
-import { plural } from '../language.svelte';
+import { plural } from './plural';
 
 export const calculate: typeof en = {
   title: 'Вычислить',
@@ -58,13 +58,12 @@ export const calculate: typeof en = {
     copyExact: 'Скопировать точную дробь',
     left: (time) => `осталось около ${time}`,
     took: (time) => `за ${time}`,
-    digits: (n) => `всего цифр: ${n}`,
     empty: 'Из этой вкладки ещё ничего не отправлено',
-    emptyText: 'Наберите выражение выше или начните с примера.',
     announceDone: (expression, result) => `${expression} равно ${result}`,
     announceFailed: (expression, why) => `${expression}: ошибка, ${why}`,
     announceCancelled: (expression) => `${expression}: отменено`,
-    progress: (done, total) => `${done} из ${total} операций`,
+    // «из» требует родительного падежа: из 21 операции, из 22 операций.
+    progress: (done, total, n) => `${done} из ${total} ${plural(n, { one: 'операции', other: 'операций' })}`,
   },
   errors: {
     other: 'Это не выражение.',

@@ -1,5 +1,5 @@
 import type { expression as en } from '../en/expression';
-import { plural } from '../language.svelte';
+import { plural } from './plural';
 
 const tasks = (n: number, text: string) =>
   `${text} ${plural(n, { one: 'задача', few: 'задачи', many: 'задач', other: 'задачи' })}`;
@@ -13,12 +13,10 @@ export const expression: typeof en = {
     long: 'Оно слишком длинное, чтобы показать его здесь; скопируйте его.',
   },
   result: {
-    title: 'Результат',
-    decimal: 'Десятичный',
     exact: 'Точный',
     copy: 'Скопировать результат',
     copyExact: 'Скопировать точную дробь',
-    failedAt: 'Это случилось в',
+    failedAt: 'Это случилось в задаче',
     pending: 'Пока неизвестен',
     whole: 'Показать все цифры',
     cancelled: 'Выражение отменили раньше, чем появился результат.',
@@ -34,7 +32,8 @@ export const expression: typeof en = {
     started: 'Начато',
     finished: 'Закончено',
     tasks: 'Задач готово',
-    running: 'выполняется сейчас',
+    running: (n, text) =>
+      `${text} ${plural(n, { one: 'выполняется', few: 'выполняются', other: 'выполняется' })} сейчас`,
     elapsed: 'Прошло',
     took: 'Заняло',
     eta: 'Осталось',
@@ -46,9 +45,15 @@ export const expression: typeof en = {
     planned: 'По нынешним длительностям операций',
     speedUpHelp: 'Во сколько раз быстрее, чем одна задача за другой',
   },
+  missing: {
+    title: 'Такого выражения нет',
+    text: 'Возможно, его уже удалили, оно чужое или адрес набран с ошибкой.',
+    list: 'Ко всем выражениям',
+  },
   bare: {
     title: 'Вычислять нечего',
     text: 'Выражение уже является числом: задач для него не нужно, поэтому и плана нет.',
+    next: 'Отправить другое выражение',
   },
   plan: 'План',
   views: { graph: 'Граф', table: 'Таблица' },
@@ -61,7 +66,6 @@ export const expression: typeof en = {
     root: 'К результату',
     running: 'К тому, что вычисляется',
     nothingRuns: 'Сейчас ничего из него не вычисляется.',
-    open: (text) => `Показать ещё ${text}`,
     openSome: 'Показать ещё',
     fold: 'Свернуть то, что под ней',
     shown: (n, text, total) => `Показано: ${tasks(n, text)} из ${total}`,
@@ -75,9 +79,7 @@ export const expression: typeof en = {
   },
   task: {
     title: (text) => `Задача ${text}`,
-    choose: 'Выберите задачу, чтобы увидеть её операнды, значение и кто её вычисляет.',
     close: 'Закрыть',
-    operation: 'Операция',
     operands: 'Операнды',
     value: 'Значение',
     copy: 'Скопировать значение',
@@ -108,8 +110,6 @@ export const expression: typeof en = {
     larger: 'Растянуть',
     smaller: 'Сжать',
     bar: (task, agent, time) => `${task} на ${agent}, ${time}`,
-    agent: 'Агент',
-    since: 'с первого начала',
   },
   table: {
     label: 'Задачи в виде таблицы',

@@ -1,21 +1,5 @@
 import type { expressions as en } from '../en/expressions';
-import { plural } from '../language.svelte';
-
-const OFFERS: Record<string, string> = {
-  addition: 'сложение',
-  subtraction: 'вычитание',
-  multiplication: 'умножение',
-  division: 'деление',
-};
-
-const WAITING_FOR: Record<string, string> = {
-  'no agent is connected': 'нет подключённых агентов',
-  'others are first': 'сначала другие',
-  'every connected agent is draining': 'все подключённые агенты завершают работу',
-  'results wait to be stored': 'результаты ждут записи',
-  'the agents of before the restart are given time to come back':
-    'агенты, работавшие до перезапуска, ещё могут вернуться',
-};
+import { plural } from './plural';
 
 export const expressions: typeof en = {
   title: 'Выражения',
@@ -45,12 +29,6 @@ export const expressions: typeof en = {
       ? `Больше ${text} новых`
       : `${text} ${plural(n, { one: 'новое выражение', few: 'новых выражения', many: 'новых выражений', other: 'новых' })}`,
   progressOf: 'Сколько операций выражения готово',
-  waitingFor: (sentence) => {
-    const known = WAITING_FOR[sentence];
-    if (known !== undefined) return known;
-    const operation = OFFERS[/^no agent offers (\w+)$/.exec(sentence)?.[1] ?? ''];
-    return operation === undefined ? sentence : `ни один агент не выполняет ${operation}`;
-  },
   rest: (text) => `осталось ${text}`,
   rounded: 'Округлено; точное значение — на странице выражения',
   none: 'Пока ничего не отправлено',
@@ -63,8 +41,8 @@ export const expressions: typeof en = {
   cancel: 'Отменить',
   cancelOf: (expression) => `Отменить ${expression}`,
   cancelAsk: 'Отменить это выражение?',
-  cancelText: (done, total, time) =>
-    `Оно вычисляется уже ${time}; готово ${done} из ${total} операций. Отмену нельзя вернуть.`,
+  cancelText: (done, total, n, time) =>
+    `Оно вычисляется уже ${time}; готово ${done} из ${total} ${plural(n, { one: 'операции', other: 'операций' })}. Отмену нельзя вернуть.`,
   cancelKeep: 'Пусть вычисляется',
   cancelYes: 'Отменить выражение',
   cancelled: (expression) => `Выражение ${expression} отменено.`,

@@ -23,8 +23,8 @@ export const operations: typeof en = {
   saved: (name, duration) => `${name}: теперь ${duration}.`,
   means: (duration) => `Это ${duration}.`,
   meanwhile: (duration) => `Тем временем кто-то поставил ${duration}.`,
-  take: 'Взять это значение',
-  keep: 'Сохранить моё',
+  take: 'Взять новое',
+  keep: 'Оставить моё',
   faults: {
     empty: 'Укажите длительность, например 1,5 с.',
     number: 'Это не похоже на длительность. Попробуйте 200 мс, 1,5 с или 2 мин.',

@@ -1,5 +1,5 @@
 import type { shell as en } from '../en/shell';
-import { plural } from '../language.svelte';
+import { plural } from './plural';
 
 const OPERATIONS = {
   addition: 'сложение',
@@ -53,6 +53,8 @@ export const shell: typeof en = {
     liveLong: 'Изменения видны сразу',
     pollingLong: 'WebSocket не проходит; страница спрашивает сервер раз в 2 секунды',
     awayLong: 'Связь потеряна, подключаемся снова',
+    awayBanner: 'Связь потеряна. Данные на странице могли устареть; подключаемся снова.',
+    backBanner: 'Связь восстановлена.',
   },
   signIn: {
     title: 'Вход',
@@ -85,7 +87,6 @@ export const shell: typeof en = {
   operation: OPERATIONS,
   copy: { copy: 'Копировать', copied: 'Скопировано', failed: 'Выделите и скопируйте вручную' },
   close: 'Закрыть',
-  cancel: 'Отмена',
   retry: 'Попробовать снова',
   loading: 'Загрузка…',
   progress: (done, total) => `${done} из ${total}`,
@@ -98,6 +99,7 @@ export const shell: typeof en = {
     last_admin: 'Это последний токен администратора: без него некому управлять токенами.',
     too_many_requests: 'Слишком часто. Попробуйте чуть позже.',
     unavailable: 'База данных или ведущий сервер сейчас недоступны. Попробуйте чуть позже.',
+    id_reused: 'Этот идентификатор уже занят другим выражением.',
     too_long: 'Для сервера это слишком длинно.',
     too_many_tasks: 'В выражении больше операций, чем принимает сервер.',
     literal_too_long: 'Одно из чисел в выражении слишком длинное.',
@@ -111,6 +113,23 @@ export const shell: typeof en = {
     agents_failed: 'Агенты не смогли вычислить',
     plan_lost: 'План потерян',
   },
+  why: {
+    at: (what) => `в операции ${what}`,
+    digits: (what, n, most) =>
+      `в значении ${what} больше ${most} ${plural(n, { one: 'цифры', other: 'цифр' })}`,
+    bytes: (what, n, most) =>
+      `вместе с ${what} значения заняли бы больше ${most} ${plural(n, { one: 'байта', other: 'байт' })}`,
+    agents: (what, n, times, why) =>
+      `${what}: ${times} ${plural(n, { one: 'неудача', few: 'неудачи', many: 'неудач', other: 'неудачи' })}, последняя — «${why}»`,
+    planLost: 'Его уже нельзя прочесть, а работа по нему началась: отправьте выражение снова.',
+    tooLong: (n, has, most) =>
+      `В нём ${has} ${plural(n, { one: 'байт', few: 'байта', many: 'байт', other: 'байта' })}, а можно не больше ${most}.`,
+    tooMany: (n, has, most) =>
+      `В нём ${has} ${plural(n, { one: 'операция', few: 'операции', many: 'операций', other: 'операции' })}, а можно не больше ${most}.`,
+    tooOpen: (n, has, most) =>
+      `У вас уже около ${has} ${plural(n, { one: 'незавершённого выражения', other: 'незавершённых выражений' })}, а можно не больше ${most}. Подождите, пока какие-то завершатся, или отмените часть.`,
+    tooFast: 'Выражения приходят чаще, чем разрешено.',
+  },
   waitingFor: (sentence) => {
     const missing = /^no agent offers (\w+)$/.exec(sentence)?.[1];
     if (missing !== undefined) return `ни один агент не умеет: ${OPERATION[missing] ?? missing}`;
@@ -122,8 +141,4 @@ export const shell: typeof en = {
     seconds: (n) => `${n} с назад`,
     minutes: (n) => `${n} мин назад`,
   },
-  tasks: (n, text) =>
-    `${text} ${plural(n, { one: 'операция', few: 'операции', many: 'операций', other: 'операции' })}`,
-  machines: (n, text) =>
-    `${text} ${plural(n, { one: 'машина', few: 'машины', many: 'машин', other: 'машины' })}`,
 };

@@ -8,7 +8,6 @@ export const tokens: typeof en = {
   forbiddenText: 'Ваша роль их не видит. Токен может выдать тот, кто управляет этим сервером.',
   name: 'Имя',
   role: 'Роль',
-  roles: { viewer: 'viewer', user: 'user', admin: 'admin', agent: 'agent' },
   roleText: {
     viewer: 'Видит всё, кроме токенов, ничего не меняет.',
     user: 'Отправляет выражения, видит и отменяет свои, меняет длительности.',
@@ -24,7 +23,6 @@ export const tokens: typeof en = {
   expired: 'истёк',
   yours: 'ваше имя',
   list: 'Все токены',
-  none: 'Токенов нет',
   create: 'Новый токен',
   createTitle: 'Создать токен',
   namePlaceholder: 'anna',
@@ -46,7 +44,6 @@ export const tokens: typeof en = {
   back: 'Отмена',
   secretTitle: (name) => `Секрет токена ${name}`,
   secretText: 'Скопируйте сейчас: он нигде не хранится, и показать его снова никто не сможет.',
-  secret: 'Секрет',
   copySecret: 'Скопировать секрет',
   howAgent: 'Запустите с ним агента:',
   copyCommand: 'Скопировать команду',
