@@ -118,10 +118,18 @@ async def test_the_page_goes_on_after_the_servers_restart_and_after_an_agents_de
 
     await visitor.open("expressions")
     await expect(state).to_have_attribute("data-state", "live")
+    told = visitor.see("away")
+    await expect(told).to_be_empty()
     cluster.server.kill()
     await expect(state).not_to_have_attribute("data-state", "live")
+    # Where one looks, and to those who hear the page.
+    await expect(told).to_contain_text("The connection is lost")
+    await expect(told).to_have_attribute("role", "status")
+    assert not await visitor.violations()
     cluster.start_server()
     await expect(state).to_have_attribute("data-state", "live")
+    await expect(told).to_contain_text("Connected again")
+    await expect(told).to_be_empty()
     await visitor.page.get_by_role("link", name="Calculate").first.click()
     await visitor.submit("1 + 2 + 3 + 4")
 
