@@ -102,7 +102,7 @@ async def test_the_pages_move_only_for_those_who_like_it(
     assert await row.evaluate(animated) is moves
     await row.get_by_role("link").first.click()
     await visitor.see("graph-task").first.wait_for()
-    await expect(visitor.see("result")).to_have_text("-4")
+    await expect(visitor.see("result")).to_have_text("−4")
 
 
 async def test_a_session_that_is_ended_elsewhere_asks_over_the_idle_page(

@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.asyncio(loop_scope="session")]
 FIRST_BYTES_MAX = 64_000
 """Scripts and sheets that the first page waits for, in the longer language, gzipped as they travel."""
 
-USUAL_BYTES_MAX = 88_000
+USUAL_BYTES_MAX = 90_000
 """With the page of one expression, which comes when there is nothing else to do."""
 
 ALL_BYTES_MAX = 113_000
