@@ -55,7 +55,7 @@ check: $(STAMP) ## Lint, format, types, import contracts, of Python and of the c
 	$(NPM) run check
 
 # Unit tests share nothing and run side by side; the others start databases and measure time, so they run alone.
-test: check ui ## Every check and every test
+test: check ui $(BENCH_STAMP) ## Every check and every test
 	$(NPM) run test
 	$(BIN)/python -m pytest $(UNIT) -n 2 --dist loadfile $(ARGS)
 	$(BIN)/python -m pytest tests --ignore=$(UNIT) $(ARGS)

@@ -61,12 +61,12 @@ async def test_monitoring_shows_what_happens_and_who_leads(
     await expect(leader).to_contain_text(re.compile(r"just now|\d+ s ago"))
     await expect(leader).not_to_contain_text("ms")
     line = visitor.see("chart").first.locator("path.line").first
-    before = await line.get_attribute("d")
+    before = await line.get_attribute("d") or ""
     other = await visit(pages_url, secrets["user"])
     await other.submit("+".join(["3"] * 20))
     most = visitor.see("chart").first.locator("tbody td").last
     await expect(most).not_to_have_text("0", timeout=10_000)
-    assert await line.get_attribute("d") != before
+    await expect(line).not_to_have_attribute("d", before, timeout=10_000)
 
 
 async def test_durations_are_written_and_read_in_russian_and_faults_are_told(

@@ -24,6 +24,7 @@ MAY = {
     "POST /expressions/batch": {"user", "admin"},
     "GET /expressions": {"user", "viewer", "admin"},
     "GET /expressions/{id}": {"user", "viewer", "admin"},
+    "GET /expressions/{id}/plan": {"user", "viewer", "admin"},
     "GET /expressions/{id}/tasks": {"user", "viewer", "admin"},
     "DELETE /expressions/{id}": {"user", "admin"},
     "POST /plan": {"user", "admin"},
