@@ -97,33 +97,61 @@ class Curta:
         return final
 
 
-class Poster:
-    """One keep-alive connection that posts the same body again and again, and reads little: under load httpx
-    would be what is measured."""
+class Line:
+    """One keep-alive connection that writes and reads no more than it must: where milliseconds count, httpx
+    would be what is measured. Raises: AssertionError for an answer that is not 200."""
 
-    def __init__(self, url: str, path: str, token: str, body: Any) -> None:
+    def __init__(self, url: str, token: str) -> None:
         self._address = urlsplit(url)
-        content = json.dumps(body).encode()
-        self._request = (
-            f"POST {path} HTTP/1.1\r\nHost: {self._address.netloc}\r\nAuthorization: Bearer {token}\r\n"
+        self._token = token
+
+    async def __aenter__(self) -> Self:
+        self._reader, self._writer = await asyncio.open_connection(self._address.hostname, self._address.port)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._writer.close()
+
+    def request(self, method: str, path: str, body: Any = None) -> bytes:
+        """A request as it is written, for `exchange`."""
+        content = b"" if body is None else json.dumps(body).encode()
+        return (
+            f"{method} {path} HTTP/1.1\r\nHost: {self._address.netloc}\r\n"
+            f"Authorization: Bearer {self._token}\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
         ).encode() + content
 
-    async def post_until(self, end: float) -> list[float]:
-        """Seconds of each request, one after the other until `end` (of time.perf_counter()).
+    async def exchange(self, request: bytes) -> bytes:
+        """Write a request; gives the body of its answer."""
+        self._writer.write(request)
+        head = (await self._reader.readuntil(b"\r\n\r\n")).lower()
+        assert head.startswith(b"http/1.1 200 "), head
+        _, _, length = head.partition(b"content-length:")
+        return await self._reader.readexactly(int(length.split(None, 1)[0]))
 
-        Raises: AssertionError for an answer that is not 200.
-        """
-        reader, writer = await asyncio.open_connection(self._address.hostname, self._address.port)
+    async def compute(self, text: str) -> Any:
+        """Submit and wait for the end; gives the expression."""
+        stored = json.loads(await self.exchange(self.request("POST", "/expressions", {"expression": text})))
+        path = f"/expressions/{stored['id']}?wait={WAIT_S}&full=false"
+        return json.loads(await self.exchange(self.request("GET", path)))
+
+
+class Poster:
+    """Posts the same body again and again."""
+
+    def __init__(self, url: str, path: str, token: str, body: Any) -> None:
+        self._url, self._token = url, token
+        self._path, self._body = path, body
+
+    async def post_until(self, end: float) -> list[float]:
+        """Seconds of each request, one after the other on one connection, until `end` (of
+        time.perf_counter())."""
         took: list[float] = []
-        try:
+        async with Line(self._url, self._token) as line:
+            request = line.request("POST", self._path, self._body)
             while (began := time.perf_counter()) < end:
-                writer.write(self._request)
-                head = (await reader.readuntil(b"\r\n\r\n")).lower()
-                assert head.startswith(b"http/1.1 200 "), head
-                _, _, length = head.partition(b"content-length:")
-                await reader.readexactly(int(length.split(None, 1)[0]))
+                await line.exchange(request)
                 took.append(time.perf_counter() - began)
-        finally:
-            writer.close()
         return took
