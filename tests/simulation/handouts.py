@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from tests.simulation.network import Channel
     from tests.simulation.orchestrators import Orchestrator
 
+BREATH_S = 0.001
+"""What one turn decides is written within this."""
 MARGIN_S = 0.5
 """Of the tick (0.2 s) and the network: so much nearer to a limit nothing is said."""
 CANCEL_S = 2.5
@@ -210,7 +212,8 @@ class Handouts:
                     and now - last.heard_s < settings.lease_s - MARGIN_S
                     and not is_deaf
                 ):
-                    raise Violation(f"{what}, which is connected")
+                    # One turn closes the one and hands to the other: the close is written a moment later.
+                    self.world.at(BREATH_S, self._check_closed, last, f"{what}, which is connected")
             elif now - last.ended_s < settings.grace_s - MARGIN_S and last.hello_s is not None:
                 raise Violation(f"{what}, which has been gone for {now - last.ended_s:.1f} s")
         elif holder.id in term.expected and UUID(name.rpartition(".")[0]) in term.running:
@@ -221,6 +224,13 @@ class Handouts:
                 and now - term.began_s < settings.recovery_max_s
             ):
                 raise Violation(f"{what}: {waited_s:.1f} s after the last hello, and it was expected back")
+
+    def _check_closed(self, channel: "Channel", what: str) -> None:
+        orchestrator = channel.orchestrator
+        if channel.ended_s is None and not (
+            not orchestrator.is_alive or orchestrator.slept_since(self.world.now - BREATH_S)
+        ):
+            raise Violation(what)
 
     def helloed(self, channel: "Channel") -> None:
         """A hello has reached an orchestrator."""
