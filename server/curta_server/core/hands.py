@@ -46,7 +46,7 @@ class Hands:
         operations, state, runs = execution.plan.operations, execution.state, execution.runs
         attempts, first = execution.attempts, self._epoch << 20 | 1
         for task in tasks:
-            name = f"{execution.id}.{task}"
+            name = execution.name(task)
             attempt = execution.next_attempt(task, self._epoch) if task in attempts else first
             run = Run(execution, task, name, attempt, agent, push, durations_ms[operations[task]], now)
             if execution.started and task not in runs and name not in agent.runs:
@@ -58,7 +58,7 @@ class Hands:
                 self._put(run)
             pushes.append(run)
         if agent.pulls:
-            for run in pushes:
+            for run in pushes[-len(tasks) :]:
                 run.leased_s = scheduler.crew.lease_time
         execution.held += len(tasks)
         execution.user.held += len(tasks)
