@@ -310,12 +310,14 @@ class Leadership:
         self._see(None)
         if connection is None:
             return
-        # So that a follower need not wait for the beat to grow old. What fails here is made up for by
-        # waiting.
-        with contextlib.suppress(Exception):
-            if epoch:
-                await connection.execute(_RESIGN, epoch, timeout=STATEMENT_TIMEOUT_S)
-        await _close(connection)
+        try:
+            # So that a follower need not wait for the beat to grow old. What fails here is made up for by
+            # waiting.
+            with contextlib.suppress(Exception):
+                if epoch:
+                    await connection.execute(_RESIGN, epoch, timeout=STATEMENT_TIMEOUT_S)
+        finally:  # also when the process is told to stop in the middle of it
+            await _close(connection)
 
     async def _disconnect(self) -> None:
         connection, self._connection = self._connection, None

@@ -253,6 +253,28 @@ async def test_a_term_whose_write_was_refused_ends_and_another_begins(candidates
     one.fail.clear()
 
 
+async def test_who_is_stopped_while_it_hands_over_leaves_no_connection_behind(
+    candidates: Candidates, engine: AsyncEngine
+) -> None:
+    one = await candidates.leader()
+    connection = one.leadership._connection
+    assert connection is not None
+
+    async def waits_for_the_row() -> bool:
+        statement = (
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' "
+            f"AND application_name LIKE '%{one.id}' AND query LIKE '%leader = NULL%'"
+        )
+        return await scalar(engine, statement) == 1
+
+    async with engine.begin() as other:
+        await other.execute(text("SELECT FROM leadership FOR UPDATE"))
+        one.fail.set()
+        await until(waits_for_the_row)
+        await one.stop()
+    assert connection.is_closed()
+
+
 async def test_the_epoch_turns_zero_by_the_clock_alone(
     candidates: Candidates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
