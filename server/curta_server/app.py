@@ -112,6 +112,7 @@ async def serve(
             on_stored=dispatcher.stored,
             on_waiting=wake_leader,
             changed=feed.changed,
+            statement_timeout_s=settings.statement_timeout_s,
         )
         pull = PullAgents(dispatcher, engine)
         services = Services(

@@ -1,9 +1,10 @@
 """Stores submissions, many in one commit.
 
 Called by the REST routes: `submit` returns when the drafts are durable. While one group commits the next one
-gathers; a client that goes away does not take its group with it. What the leader in this process will hold is
-handed over right after the commit; the rest waits in the table, and the leader is woken. Knows nothing of
-planning or scheduling.
+gathers; a client that goes away does not take its group with it. Long submissions have a lane of their own: a
+plan of a million tasks takes PostgreSQL a while, and nobody's `2+2` waits for it. What the leader in this
+process will hold is handed over right after the commit; the rest waits in the table, and the leader is woken.
+Knows nothing of planning or scheduling.
 """
 
 import asyncio
@@ -11,11 +12,12 @@ import logging
 import random
 import secrets
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from curta_server import errors, store
 from curta_server.changed import Changed
@@ -24,9 +26,13 @@ from curta_server.store import Draft, Insertion, Stored
 
 log = logging.getLogger(__name__)
 
+SHORT_DRAFTS_MAX = 100
+SHORT_BYTES_MAX = 64 * 1024
+"""A submission beyond either, texts and plans together, takes the long lane."""
+
 WAITING_DRAFTS_MAX = 20_000
-WAITING_BYTES_MAX = 256 * 1024 * 1024
-"""Beyond either, submissions are refused until a commit makes room."""
+WAITING_BYTES_MAX = 128 * 1024 * 1024
+"""In one lane; beyond either, submissions are refused until a commit makes room."""
 
 GROUP_DRAFTS_MAX = 10_000
 GROUP_BYTES_MAX = 64 * 1024 * 1024
@@ -35,7 +41,6 @@ GROUP_BYTES_MAX = 64 * 1024 * 1024
 RETRY_S = 3.0
 """A group whose commit fails for want of a database is tried again for so long, then its clients get a
 503."""
-
 
 SETTLE_S = 1.0
 """How often it is tried to find out about submissions whose outcome is not known."""
@@ -65,6 +70,55 @@ class _Submission:
     bytes: int
     outcome: asyncio.Future[list[Insertion]]
 
+    @property
+    def is_long(self) -> bool:
+        return len(self.drafts) > SHORT_DRAFTS_MAX or self.bytes > SHORT_BYTES_MAX
+
+    def fail(self, error: Exception) -> None:
+        if not self.outcome.done():
+            self.outcome.set_exception(error)
+
+
+@dataclass(frozen=True, slots=True)
+class _Unsettled:
+    epoch: int
+    until_s: float
+    """By the monotonic clock: PostgreSQL has done with it by then."""
+
+
+class _Lane:
+    """Submissions that wait for a commit, in order and bounded."""
+
+    def __init__(self) -> None:
+        self.wake = asyncio.Event()
+        self._waiting: deque[_Submission] = deque()
+        self._drafts = 0
+        self._bytes = 0
+
+    def add(self, submission: _Submission) -> None:
+        """Raises Problem `unavailable` when too much is waiting; a single one always has room."""
+        drafts = self._drafts + len(submission.drafts)
+        size = self._bytes + submission.bytes
+        if self._waiting and (drafts > WAITING_DRAFTS_MAX or size > WAITING_BYTES_MAX):
+            raise errors.unavailable("Too many submissions are waiting to be stored.")
+        self._waiting.append(submission)
+        self._drafts, self._bytes = drafts, size
+        self.wake.set()
+
+    def next_group(self) -> list[_Submission]:
+        """Take what goes into one commit: at least one, where any waits."""
+        group: list[_Submission] = []
+        drafts = size = 0
+        while self._waiting:
+            drafts += len(self._waiting[0].drafts)
+            size += self._waiting[0].bytes
+            if group and (drafts > GROUP_DRAFTS_MAX or size > GROUP_BYTES_MAX):
+                break
+            group.append(submission := self._waiting.popleft())
+            self._drafts -= len(submission.drafts)
+            self._bytes -= submission.bytes
+        return group
+
 
 class Intake:
     """Group commit of submissions.
@@ -72,7 +126,8 @@ class Intake:
     `hold(draft)` says under which term the leader in this process will hold a draft, 0 where it will wait in
     the table. `on_stored(epoch, drafts)` gets those stored under a term, synchronously after their commit;
     where that term is over by then, the next one finds them in the table. `on_waiting` is called when others
-    wait there for the leader, and `changed` hears of all that are new.
+    wait there for the leader, and `changed` hears of all that are new. PostgreSQL ends what takes longer than
+    `statement_timeout_s`.
     """
 
     def __init__(
@@ -83,21 +138,22 @@ class Intake:
         on_stored: Callable[[int, Sequence[Draft]], None],
         on_waiting: Callable[[], None],
         changed: Changed,
+        statement_timeout_s: float,
     ) -> None:
         self._engine = engine
+        self._statement_timeout_s = statement_timeout_s
         # One INSERT is one transaction; what follows it only reads.
         self._single = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._hold = hold
         self._on_stored = on_stored
         self._on_waiting = on_waiting
         self._changed = changed
-        self._waiting: list[_Submission] = []
-        self._waiting_drafts = 0
-        self._waiting_bytes = 0
-        self._wake = asyncio.Event()
+        self._short = _Lane()
+        self._long = _Lane()
         self._is_away = False
-        # Drafts that were to be held by us and whose commit is unknown to this day, by their term.
-        self._unsettled: dict[UUID, int] = {}
+        # Drafts that were to be held by us and whose commit is unknown to this day.
+        self._unsettled: dict[UUID, _Unsettled] = {}
+        self._is_unsettled = asyncio.Event()
 
     async def submit(self, drafts: Sequence[Draft]) -> list[Insertion]:
         """Store these, all or (as to those with a client id) what is new of them, and say what became of
@@ -109,64 +165,30 @@ class Intake:
         if not drafts:
             return []
         size = sum(len(draft.text) + len(draft.plan_bytes) for draft in drafts)
-        is_full = (
-            self._waiting_drafts + len(drafts) > WAITING_DRAFTS_MAX
-            or self._waiting_bytes + size > WAITING_BYTES_MAX
-        )
-        if is_full and self._waiting:
-            raise errors.unavailable("Too many submissions are waiting to be stored.")
         submission = _Submission(drafts, size, asyncio.get_running_loop().create_future())
-        self._waiting.append(submission)
-        self._waiting_drafts += len(drafts)
-        self._waiting_bytes += size
-        self._wake.set()
+        (self._long if submission.is_long else self._short).add(submission)
         return await submission.outcome
 
     async def run(self) -> None:
         """Commit what is submitted until cancelled; who waits then gets a 503."""
+        async with asyncio.TaskGroup() as children:
+            children.create_task(self._run(self._short))
+            children.create_task(self._run(self._long))
+            children.create_task(self._settle())
+
+    async def _run(self, lane: _Lane) -> None:
         group: list[_Submission] = []
         try:
             while True:
-                await self._woken()
-                self._wake.clear()
-                while self._waiting:
-                    group = self._next_group()
+                await lane.wake.wait()
+                lane.wake.clear()
+                while group := lane.next_group():
                     await self._commit(group)
-                    group = []
         finally:
-            for submission in (*group, *self._waiting):
-                _fail(submission, errors.unavailable("The server is stopping."))
-            self._waiting.clear()
-
-    async def _woken(self) -> None:
-        """Return when something was submitted; settle meanwhile what is unknown."""
-        while self._unsettled:
-            try:
-                async with asyncio.timeout(SETTLE_S):
-                    await self._wake.wait()
-                    return
-            except TimeoutError:
-                pass
-            try:
-                async with self._single.connect() as connection:
-                    await self._settle(connection)
-            except Exception as error:
-                if not store.is_outage(error):
-                    raise
-        await self._wake.wait()
-
-    def _next_group(self) -> list[_Submission]:
-        drafts = size = taken = 0
-        for submission in self._waiting:
-            drafts += len(submission.drafts)
-            size += submission.bytes
-            if taken and (drafts > GROUP_DRAFTS_MAX or size > GROUP_BYTES_MAX):
-                break
-            taken += 1
-        group, self._waiting = self._waiting[:taken], self._waiting[taken:]
-        self._waiting_drafts -= sum(len(submission.drafts) for submission in group)
-        self._waiting_bytes -= sum(submission.bytes for submission in group)
-        return group
+            while group:
+                for submission in group:
+                    submission.fail(errors.unavailable("The server is stopping."))
+                group = lane.next_group()
 
     async def _commit(self, group: list[_Submission]) -> None:
         drafts = [draft for submission in group for draft in submission.drafts]
@@ -177,7 +199,6 @@ class Intake:
             try:
                 is_single = len(drafts) <= store.INSERT_ROWS
                 async with self._single.connect() if is_single else self._engine.begin() as connection:
-                    await self._settle(connection)
                     insertions = await store.insert_expressions(connection, drafts, epochs)
                 self._is_away = False
                 break
@@ -187,18 +208,16 @@ class Intake:
                         await asyncio.sleep(random.uniform(0.05, 0.2))
                         continue
                     self._is_away = True
-                    self._unsettled |= {
-                        draft.id: epoch for draft, epoch in zip(drafts, epochs, strict=True) if epoch
-                    }
+                    self._doubt(drafts, epochs)
                     log.warning("submissions are refused: %r", error)
                     for submission in group:
-                        _fail(submission, errors.unavailable(store.outage_sentence(error)))
+                        submission.fail(errors.unavailable(store.outage_sentence(error)))
                 elif len(group) > 1:
                     # Somebody's data is not accepted: it must not fail its neighbours.
                     for submission in group:
                         await self._commit([submission])
                 else:
-                    _fail(group[0], error)
+                    group[0].fail(error)
                 return
         self._hand_over(drafts, epochs, insertions)
         place = 0
@@ -228,22 +247,40 @@ class Intake:
             for draft in drafts:
                 self._changed.touch(draft.owner, str(draft.id))
 
-    async def _settle(self, connection: AsyncConnection) -> None:
-        """Drafts of an unknown outcome whose clients were told 503 may be in the table under our term, though
-        nobody holds them in memory: have them wait there like others."""
-        if not self._unsettled:
-            return
-        for epoch in set(self._unsettled.values()):
-            ids = [id for id, of in self._unsettled.items() if of == epoch]
+    def _doubt(self, drafts: Sequence[Draft], epochs: Sequence[int]) -> None:
+        """Drafts of an unknown outcome, whose clients were told 503, may be in the table under our term, or
+        come there yet, though nobody holds them in memory."""
+        until_s = time.monotonic() + self._statement_timeout_s
+        for draft, epoch in zip(drafts, epochs, strict=True):
+            if epoch:
+                self._unsettled[draft.id] = _Unsettled(epoch, until_s)
+        self._is_unsettled.set()
+
+    async def _settle(self) -> None:
+        """Have what is in doubt wait in the table like others, for as long as it may come there."""
+        while True:
+            await self._is_unsettled.wait()
+            await asyncio.sleep(SETTLE_S)
+            now_s = time.monotonic()
             try:
-                await store.return_expressions(connection, epoch, ids)
-            except NotLeading:
-                pass  # the next term has released them
-            for id in ids:
+                for epoch in {one.epoch for one in self._unsettled.values()}:
+                    await self._settle_term(epoch, now_s)
+            except Exception as error:
+                if not store.is_outage(error):
+                    raise
+            if not self._unsettled:
+                self._is_unsettled.clear()
+
+    async def _settle_term(self, epoch: int, now_s: float) -> None:
+        ids = [id for id, one in self._unsettled.items() if one.epoch == epoch]
+        try:
+            async with self._single.connect() as connection:
+                returned = await store.return_expressions(connection, epoch, ids)
+        except NotLeading:
+            returned = ids  # the next term releases them, and nothing more can come under this one
+        gone = set(returned)
+        for id in ids:
+            if id in gone or self._unsettled[id].until_s <= now_s:
                 del self._unsettled[id]
-        self._on_waiting()
-
-
-def _fail(submission: _Submission, error: Exception) -> None:
-    if not submission.outcome.done():
-        submission.outcome.set_exception(error)
+        if returned:
+            self._on_waiting()

@@ -117,7 +117,8 @@ class Loader:
             and not self._has_too_many_values()
         ):
             if not self._promised:
-                # One commit asks for all its drafts at once, and the next one after it has called `stored`.
+                # A commit asks for all its drafts at once. Of two at a time, one a lane, the later may exceed
+                # the limits.
                 asyncio.get_running_loop().call_soon(self._forget_promises)
             self._promised += 1
             self._promised_tasks += draft.tasks

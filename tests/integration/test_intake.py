@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import dataclasses
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import pytest
 from sqlalchemy import event
@@ -30,6 +32,7 @@ class Leading:
             on_stored=self._on_stored,
             on_waiting=self._on_waiting,
             changed=Changed(),
+            statement_timeout_s=30,
         )
         self.task = asyncio.create_task(self.intake.run())
 
@@ -172,27 +175,94 @@ async def test_a_short_outage_is_waited_for_and_a_long_one_is_told(monkeypatch: 
         await asyncio.to_thread(server.close)
 
 
-async def test_what_was_stored_though_its_client_was_told_otherwise_waits_for_the_leader(
+async def lose_the_answer(
     leading: Leading, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+) -> store.Draft:
+    """Submit one under term 1 whose client gets a 503; whether it is stored is for the caller to say."""
     await begin_term(engine, 1)
     leading.epoch = 1
     monkeypatch.setattr(intake, "RETRY_S", 0)
+    monkeypatch.setattr(intake, "SETTLE_S", 0.01)
     real = store.insert_expressions
 
-    async def insert_and_lose_the_answer(*args: object) -> object:
+    async def lose(*_: object) -> object:
         monkeypatch.setattr(store, "insert_expressions", real)
-        await insert(engine, *args[1], epoch=1)  # type: ignore[misc]
-        raise ConnectionResetError("cut after the commit")
+        raise ConnectionResetError("cut in the middle of the commit")
 
-    monkeypatch.setattr(store, "insert_expressions", insert_and_lose_the_answer)
+    monkeypatch.setattr(store, "insert_expressions", lose)
     with pytest.raises(errors.Problem):
         await leading.intake.submit([lost := draft()])
-    assert await scalar(engine, f"SELECT epoch FROM expressions WHERE id = '{lost.id}'") == 1
-    await leading.intake.submit([draft()])
-    assert await scalar(engine, f"SELECT epoch FROM expressions WHERE id = '{lost.id}'") == 0
-    assert leading.wakes == 1 and lost not in [held for _, held in leading.held]
+    return lost
+
+
+async def test_what_comes_into_the_table_after_its_client_was_told_otherwise_waits_for_the_leader(
+    leading: Leading, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = 0
+    real = store.return_expressions
+
+    async def counted(*args: object) -> object:
+        nonlocal tries
+        tries += 1
+        return await real(*args)  # type: ignore[arg-type]
+
+    async def waits() -> bool:
+        return await scalar(engine, f"SELECT epoch FROM expressions WHERE id = '{lost.id}'") == 0
+
+    monkeypatch.setattr(store, "return_expressions", counted)
+    lost = await lose_the_answer(leading, engine, monkeypatch)
+    await until(lambda: tries >= 2)  # PostgreSQL is slower than the news of the cut
+    assert leading.wakes == 0
+    await insert(engine, lost, epoch=1)
+    await until(waits)
+    await until(lambda: leading.wakes == 1)
+    assert not leading.held and not leading.intake._unsettled
+
+
+async def test_what_never_came_into_the_table_is_forgotten(
+    leading: Leading, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leading.intake._statement_timeout_s = 0
+    await lose_the_answer(leading, engine, monkeypatch)
     await until(lambda: not leading.intake._unsettled)
+    assert leading.wakes == 0 and await count(engine) == 0
+
+
+async def test_nobody_waits_for_the_long_one_of_somebody_else(
+    leading: Leading, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = store.insert_expressions
+    is_written = asyncio.Event()
+
+    async def slow_with_long_ones(connection: Any, drafts: Sequence[store.Draft], *rest: Any) -> object:
+        if any(len(one.text) > intake.SHORT_BYTES_MAX for one in drafts):
+            await is_written.wait()
+        return await real(connection, drafts, *rest)
+
+    monkeypatch.setattr(store, "insert_expressions", slow_with_long_ones)
+    long = dataclasses.replace(draft(), text="1+1" + " " * intake.SHORT_BYTES_MAX)
+    many = [draft() for _ in range(intake.SHORT_DRAFTS_MAX + 1)]
+    slow = asyncio.create_task(leading.intake.submit([long]))
+    behind = asyncio.create_task(leading.intake.submit(many))
+    await asyncio.sleep(0)
+    assert isinstance((await leading.intake.submit([draft()]))[0], store.Stored)
+    assert await count(engine) == 1 and not slow.done() and not behind.done()
+    is_written.set()
+    await asyncio.gather(slow, behind)
+    assert await count(engine) == 2 + len(many)
+
+
+async def test_a_full_lane_leaves_the_other_open(
+    leading: Leading, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake, "WAITING_BYTES_MAX", 0)  # one at a time
+    monkeypatch.setattr(intake, "SHORT_DRAFTS_MAX", 1)
+    results = await asyncio.gather(
+        *(leading.intake.submit([draft() for _ in range(size)]) for size in (2, 2, 1, 1)),
+        return_exceptions=True,
+    )
+    assert [isinstance(one, errors.Problem) for one in results] == [False, True, False, True]
+    assert await count(engine) == 3
 
 
 def test_ids_are_version_7_and_in_order() -> None:

@@ -71,6 +71,7 @@ async def site(engine: AsyncEngine) -> AsyncIterator[Site]:
         on_stored=lambda *_: None,
         on_waiting=lambda: None,
         changed=feed.changed,
+        statement_timeout_s=settings.statement_timeout_s,
     )
     offload = Offload(1, 8)
     app = create_app(

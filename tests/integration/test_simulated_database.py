@@ -92,7 +92,7 @@ def term_call(random: Random, epoch: int, ids: list[UUID], agents: list[str]) ->
         case 2:
             return "release", lambda c: store.release_expressions(c, epoch)
         case 3:
-            return "return", lambda c: store.return_expressions(c, epoch, ids)
+            return "return", lambda c: returned(c, epoch, ids)
         case 4:
             return "return strays", lambda c: store.return_strays(c, epoch, ids)
         case 5:
@@ -118,6 +118,10 @@ def term_call(random: Random, epoch: int, ids: list[UUID], agents: list[str]) ->
             return "journal", lambda c: journal(c, ids[0], chunk)
         case _:
             return "look", lambda c: look(c, ids)
+
+
+async def returned(connection: Any, epoch: int, ids: list[UUID]) -> set[UUID]:
+    return set(await store.return_expressions(connection, epoch, ids))
 
 
 async def journal(connection: Any, id: UUID, chunk: int) -> list[Any]:

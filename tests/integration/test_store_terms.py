@@ -252,7 +252,9 @@ async def test_what_is_held_in_the_table_but_not_in_memory_waits_again(engine: A
     await insert(engine, kept, lost, given_back)
     await claim(engine, 1)
     async with engine.begin() as connection:
-        await store.return_expressions(connection, 1, [given_back.id])
+        ids = [given_back.id, draft().id]
+        assert await store.return_expressions(connection, 1, ids) == [given_back.id]
+        assert await store.return_expressions(connection, 1, ids) == []
         assert await store.return_strays(connection, 1, [kept.id]) == 1
     assert {row.id for row in await claim(engine, 1)} == {lost.id, given_back.id}
 

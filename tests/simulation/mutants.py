@@ -247,12 +247,15 @@ def _change_rules(stack: ExitStack, **changed: float) -> None:
 
 def free_values_early(stack: ExitStack) -> None:
     """An operand is freed with the first of its uses."""
-    _put(stack, execution.Execution, "_count_use", _free)
+    count = execution.Execution._count_committed
 
+    def count_and_free(own: execution.Execution, task: int) -> None:
+        count(own, task)
+        for reference in (own.plan.left[task], own.plan.right[task]):
+            if reference >= 0:
+                own.values[reference >> 1] = None
 
-def _free(own: execution.Execution, operand: int) -> None:
-    if operand != own.root:
-        own.values[operand] = None
+    _put(stack, execution.Execution, "_count_committed", count_and_free)
 
 
 def believe_everybody(stack: ExitStack) -> None:

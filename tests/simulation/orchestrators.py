@@ -150,6 +150,7 @@ class Orchestrator:
             on_stored=dispatcher.stored,
             on_waiting=lambda: self.notices.send("expressions"),
             changed=self.feed.changed,
+            statement_timeout_s=settings.statement_timeout_s,
         )
         self.notices.listen("expressions", lambda _: dispatcher.wake_loader())
         self.notices.listen("cancelled", changes.cancelled)

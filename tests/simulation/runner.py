@@ -26,6 +26,11 @@ def histories(
     """The outcomes, as they come; no history begins after so many seconds. `prepare` breaks something in
     each process."""
     began = time.monotonic()
+    if prepare is not None:
+        with ExitStack() as stack:
+            prepare(
+                stack
+            )  # where it cannot be done, the pool would begin one process after the other, for ever
     # The pool's own thread takes all there are at once, and time would be up before the first has begun.
     places = threading.Semaphore(4 * processes)
     is_over = threading.Event()

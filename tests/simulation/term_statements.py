@@ -105,15 +105,15 @@ def notify(transaction: Transaction, arguments: Any) -> list[Any]:
 # --- what a leader does to expressions ----------------------------------------------------------------------
 
 
-def _release(transaction: Transaction, epoch: int, is_meant: Callable[[Expression], bool]) -> int:
-    released = 0
+def _release(transaction: Transaction, is_meant: Callable[[Expression], bool]) -> list[UUID]:
+    released = []
     for row in transaction.rows("expressions"):
         if row.finished_us is None and is_meant(row):
             transaction.lock(("expressions", row.id))
             row = transaction.get("expressions", row.id)
             if row.finished_us is None and is_meant(row):
                 transaction.change("expressions", row.id, epoch=0)
-                released += 1
+                released.append(row.id)
     return released
 
 
@@ -121,23 +121,22 @@ def release(transaction: Transaction, given: Any) -> list[Any]:
     epoch = given["epoch"]
     if not transaction.leads(epoch):
         return [(0,)]
-    _release(transaction, epoch, lambda row: row.epoch not in (0, epoch))
+    _release(transaction, lambda row: row.epoch not in (0, epoch))
     return [(1,)]
 
 
 def release_some(transaction: Transaction, given: Any) -> list[Any]:
     epoch, ids = given["epoch"], set(given["ids"])
     if not transaction.leads(epoch):
-        return [(0,)]
-    _release(transaction, epoch, lambda row: row.id in ids and row.epoch == epoch)
-    return [(1,)]
+        return [(0, [])]
+    return [(1, _release(transaction, lambda row: row.id in ids and row.epoch == epoch))]
 
 
 def release_strays(transaction: Transaction, given: Any) -> list[Any]:
     epoch, held = given["epoch"], set(given["held"])
     if not transaction.leads(epoch):
         return [(0, 0)]
-    return [(1, _release(transaction, epoch, lambda row: row.id not in held and row.epoch == epoch))]
+    return [(1, len(_release(transaction, lambda row: row.id not in held and row.epoch == epoch)))]
 
 
 def _waiting(transaction: Transaction) -> list[Expression]:

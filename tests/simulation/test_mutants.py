@@ -3,9 +3,12 @@
 import os
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+
+from tests.simulation import mutants
 
 ROOT = Path(__file__).parents[2]
 QUICK = {
@@ -28,3 +31,9 @@ def test_a_broken_promise_is_seen(mutant: str) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert QUICK[mutant] in done.stdout
+
+
+@pytest.mark.parametrize("mutant", mutants.MUTANTS)
+def test_every_mutant_still_finds_what_it_breaks(mutant: str) -> None:
+    with ExitStack() as stack:
+        mutants.apply(mutant, stack)

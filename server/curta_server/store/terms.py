@@ -76,8 +76,9 @@ _RELEASE_SOME = text(f"""
         UPDATE expressions SET epoch = 0 FROM lead
         WHERE expressions.id = ANY (CAST(:ids AS uuid[])) AND expressions.finished_at IS NULL
           AND expressions.epoch = :epoch
+        RETURNING id
     )
-    SELECT count(*) FROM lead
+    SELECT (SELECT count(*) FROM lead), ARRAY (SELECT id FROM released)
 """)
 
 _RELEASE_STRAYS = text(f"""
@@ -218,9 +219,11 @@ async def release_expressions(connection: AsyncConnection, epoch: int) -> None:
     _lead(epoch, await connection.scalar(_RELEASE, {"epoch": epoch}))
 
 
-async def return_expressions(connection: AsyncConnection, epoch: int, ids: Iterable[UUID]) -> None:
-    """Give back what this term holds and cannot keep in memory. Raises NotLeading."""
-    _lead(epoch, await connection.scalar(_RELEASE_SOME, {"epoch": epoch, "ids": list(ids)}))
+async def return_expressions(connection: AsyncConnection, epoch: int, ids: Iterable[UUID]) -> list[UUID]:
+    """Those of `ids` that this term holds in the table wait there again; says which. Raises NotLeading."""
+    leading, returned = (await connection.execute(_RELEASE_SOME, {"epoch": epoch, "ids": list(ids)})).one()
+    _lead(epoch, leading)
+    return list(returned)
 
 
 async def return_strays(connection: AsyncConnection, epoch: int, held: Iterable[UUID]) -> int:
