@@ -1,7 +1,7 @@
 """Durable results by group commit: the commit in flight is the batching window.
 
-The dispatcher appends (never waiting); one loop takes what has gathered, writes it in one transaction (rows,
-then final statuses, so that a root's row and its expression's end are one), and tells the dispatcher what is
+The dispatcher appends (never waiting); one loop takes what has gathered, writes it in one statement (rows and
+final statuses, so that a root's row and its expression's end are one), and tells the dispatcher what is
 durable. A batch whose outcome is unknown is repeated unchanged on a new connection. Nothing is decided here.
 """
 
@@ -66,9 +66,8 @@ class Journal:
         clock: Callable[[float], int],
         stored: Callable[[Sequence[Run], Sequence[str]], None],
     ) -> None:
-        self._engine = engine
-        # Most batches are one statement, which is a transaction by itself: two round trips less.
-        self._single = engine.execution_options(isolation_level="AUTOCOMMIT")
+        # A batch is one statement, which is a transaction by itself: two round trips less.
+        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._epoch = epoch
         self._settings = settings
         self._clock = clock
@@ -241,29 +240,7 @@ class Journal:
         again = False
         while True:
             try:
-                if not finals and not started:
-                    async with self._single.connect() as connection:
-                        await store.append_journal(connection, self._epoch, columns, again=again)
-                    return []
-                async with self._engine.begin() as connection:
-                    if columns.tasks:
-                        await store.append_journal(connection, self._epoch, columns, again=again)
-                    if started:
-                        ids = [UUID(expression) for expression in sorted(started)]
-                        times = [started[str(id)] for id in ids]
-                        await store.mark_running(connection, self._epoch, ids, times)
-                    ended: set[UUID] = set()
-                    finished: list[str] = []
-                    if finals:
-                        ended = await store.finish_expressions(connection, self._epoch, finals)
-                        finished = [final.status for final in finals if final.id in ended]
-                        missed = [final.id for final in finals if final.id not in ended]
-                        if missed:
-                            # Cancelled meanwhile, or written by a try whose outcome we never learned.
-                            ended |= set(await store.final_statuses(connection, missed))
-                for status in finished:
-                    metrics.finished_expressions.labels(status).inc()
-                return [str(id) for id in ended]
+                return await self._write(columns, finals, started, again=again)
             except Exception as error:
                 if not again and store.is_duplicate(error):
                     again = True  # a row of an earlier try, though nobody knew of one
@@ -274,6 +251,33 @@ class Journal:
                 log.warning("the journal waits for the database", error=repr(error), rows=len(columns))
                 await asyncio.sleep(random.uniform(0, backoff_s))
                 backoff_s = min(BACKOFF_MAX_S, backoff_s * 2)
+
+    async def _write(
+        self,
+        columns: store.JournalColumns,
+        finals: Sequence[store.Final],
+        started: dict[str, int],
+        *,
+        again: bool,
+    ) -> list[str]:
+        epoch = self._epoch
+        async with self._engine.connect() as connection:
+            if started:
+                ids = [UUID(expression) for expression in sorted(started)]
+                await store.mark_running(connection, epoch, ids, [started[str(id)] for id in ids])
+            if not finals:
+                if columns.tasks:
+                    await store.append_journal(connection, epoch, columns, again=again)
+                return []
+            ended = await store.end_expressions(connection, epoch, finals, columns, again=again)
+            for final in finals:
+                if final.id in ended:
+                    metrics.finished_expressions.labels(final.status).inc()
+            missed = [final.id for final in finals if final.id not in ended]
+            if missed:
+                # Cancelled meanwhile, or written by a try whose outcome we never learned.
+                ended |= set(await store.final_statuses(connection, missed))
+        return [str(id) for id in ended]
 
     def _pending_s(self) -> float:
         return 0.0 if self._pending_since is None else time.monotonic() - self._pending_since

@@ -44,7 +44,7 @@ async def repair(
     log.error("a stored plan is damaged; its expression fails", expression=id, error=str(error))
     final = store.Final(row.id, "failed", 0, now_us, error_code=CODE, error_message=MESSAGE)
     async with engine.begin() as connection:
-        await store.finish_expressions(connection, epoch, [final])
+        await store.end_expressions(connection, epoch, [final])
     return None
 
 

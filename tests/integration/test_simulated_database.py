@@ -30,7 +30,7 @@ FUTURE_US = 4_000_000_000_000_000
 
 ID = UUID("0198a3a0-0000-7000-8000-000000000000")
 STEPS = 60
-BLOCKED_S = 0.15
+BLOCKED_S = 0.25
 """Who is not answered by then waits for a lock."""
 
 Call = Callable[[Any], Awaitable[Any]]
@@ -81,6 +81,17 @@ def expression_call(random: Random, epoch: int, ids: list[UUID], agents: list[st
             return "operations", store.operations
 
 
+def some_rows(random: Random, epoch: int, ids: list[UUID], agent: str) -> store.JournalColumns:
+    """A row or two of each."""
+    rows = sorted({(str(id), random.randrange(3)) for id in ids})
+    values = [random.choice(["7", "-1/3", None]) for _ in rows]
+    count = len(rows)
+    return store.JournalColumns(
+        [id for id, _ in rows], [task for _, task in rows], values, [agent] * count,
+        [epoch << 20 | 1] * count, [0] * count, [FUTURE_US] * count,
+    )  # fmt: skip
+
+
 def term_call(random: Random, epoch: int, ids: list[UUID], agents: list[str]) -> tuple[str, Call]:
     match random.randrange(13):
         case 0 | 1:
@@ -101,15 +112,10 @@ def term_call(random: Random, epoch: int, ids: list[UUID], agents: list[str]) ->
             return "mark running", lambda c: store.mark_running(c, epoch, some, times[: len(some)])
         case 6 | 7:
             finals = [final(random, id) for id in sorted(set(ids))]
-            return "finish", lambda c: store.finish_expressions(c, epoch, finals)
+            last = some_rows(random, epoch, ids, agents[0]) if random.random() < 0.5 else None
+            return "end", lambda c: store.end_expressions(c, epoch, finals, last, again=True)
         case 8 | 9:
-            rows = sorted({(str(id), random.randrange(3)) for id in ids})
-            values = [random.choice(["7", "-1/3", None]) for _ in rows]
-            count = len(rows)
-            columns = store.JournalColumns(
-                [id for id, _ in rows], [task for _, task in rows], values, [agents[0]] * count,
-                [epoch << 20 | 1] * count, [0] * count, [FUTURE_US] * count,
-            )  # fmt: skip
+            columns = some_rows(random, epoch, ids, agents[0])
             return "append", lambda c: store.append_journal(c, epoch, columns, again=True)
         case 10:
             return "hold", lambda c: store.hold_term(c, epoch)
@@ -298,6 +304,8 @@ def test_transactions_side_by_side_wait_for_each_other_alike(database_url: str, 
                 return "not leading"
 
         left, right = engine.begin(), engine.begin()
+        async with engine.connect(), engine.connect():
+            pass  # who connects first would be taken for one who waits for a lock
         async with left as a:
             held = [
                 (name, await one(name, a, call)) for (name, call), _ in zip(source, range(2), strict=False)

@@ -89,7 +89,7 @@ async def test_a_term_that_is_over_writes_nothing(engine: AsyncEngine) -> None:
     await insert(engine, sent := draft())
     for write in (
         lambda connection: store.append_journal(connection, 3, rows(sent.id, range(2))),
-        lambda connection: store.finish_expressions(connection, 3, [final(sent.id)]),
+        lambda connection: store.end_expressions(connection, 3, [final(sent.id)]),
         lambda connection: store.mark_running(connection, 3, [sent.id], [1]),
         lambda connection: store.release_expressions(connection, 3),
         lambda connection: store.return_expressions(connection, 3, [sent.id]),
@@ -177,8 +177,8 @@ async def test_ends_are_set_once_with_all_that_belongs_to_them(engine: AsyncEngi
             ),
             final(cancelled.id),
         ]
-        assert await store.finish_expressions(connection, 1, ends) == {done.id, failed.id}
-        assert await store.finish_expressions(connection, 1, ends) == set()
+        assert await store.end_expressions(connection, 1, ends) == {done.id, failed.id}
+        assert await store.end_expressions(connection, 1, ends) == set()
         found = {id: await store.expression(connection, id) for id in (done.id, failed.id, cancelled.id)}
     row = found[done.id]
     assert row is not None and (row.status, row.result, row.exact, row.tasks_done) == (
@@ -196,6 +196,33 @@ async def test_ends_are_set_once_with_all_that_belongs_to_them(engine: AsyncEngi
     assert row is not None and (row.status, row.result, row.started_at) == ("cancelled", None, None)
 
 
+async def test_an_end_and_its_rows_are_one(engine: AsyncEngine) -> None:
+    await begin_term(engine, 1)
+    await insert(engine, one := draft())
+    id = one.id
+    single = engine.execution_options(isolation_level="AUTOCOMMIT")
+
+    async def found() -> tuple[object, object]:
+        return (
+            await scalar(engine, f"SELECT status FROM expressions WHERE id = '{id}'"),
+            await scalar(engine, f"SELECT count(*) FROM journal WHERE expression_id = '{id}'"),
+        )
+
+    async with engine.begin() as connection:
+        await store.append_journal(connection, 1, rows(id, range(2)))
+    with pytest.raises(IntegrityError):
+        async with single.connect() as connection:
+            await store.end_expressions(connection, 1, [final(id)], rows(id, range(1, 4)))
+    assert await found() == ("queued", 2)
+    with pytest.raises(NotLeading):
+        async with single.connect() as connection:
+            await store.end_expressions(connection, 2, [final(id)], rows(id, range(2, 4)))
+    assert await found() == ("queued", 2)
+    async with single.connect() as connection:
+        ended = await store.end_expressions(connection, 1, [final(id)], rows(id, range(1, 4)), again=True)
+    assert (ended, await found()) == ({id}, ("done", 4))
+
+
 async def test_nothing_starts_or_ends_before_it_was_made(engine: AsyncEngine) -> None:
     """The leader's measure of the database's clock may be a little behind."""
     await begin_term(engine, 1)
@@ -208,7 +235,7 @@ async def test_nothing_starts_or_ends_before_it_was_made(engine: AsyncEngine) ->
             final(ended.id, started_us=1_000_000, finished_us=2_000_000),
             final(never.id, started_us=None, finished_us=2_000_000),
         ]
-        await store.finish_expressions(connection, 1, ends)
+        await store.end_expressions(connection, 1, ends)
         rows = [await store.expression(connection, one.id) for one in (marked, ended, never)]
     for row in rows:
         assert row is not None and row.finished_at == row.created_at

@@ -7,9 +7,11 @@ nothing is done twice.
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from typing import Any
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from curta_server import intake
@@ -53,15 +55,6 @@ class Cutter:
 
         self._proxy.on_to_target(pattern, action)
 
-    def cut_before_commit(self, pattern: bytes) -> None:
-        """Reset all connections when the bytes have gone by, in the middle of their transaction."""
-
-        def action() -> None:
-            self.cuts += 1
-            self._proxy.cut()
-
-        self._proxy.on_to_target(pattern, action)
-
     def sql(self, query: str) -> str:
         return self._postgres.sql(query, database=self._name)
 
@@ -85,21 +78,43 @@ async def agent(one: Orchestrator) -> AsyncIterator[ForeignAgent]:
         yield agent
 
 
-@pytest.mark.parametrize("when", ["before the commit", "after it"])
 async def test_a_batch_of_results_with_an_end_is_written_once(
-    one: Orchestrator, agent: ForeignAgent, cutter: Cutter, when: str
+    one: Orchestrator, agent: ForeignAgent, cutter: Cutter
 ) -> None:
     submitted = await one.admin.submit("2+3")
     (task,) = await agent.tasks(1)
-    if when == "after it":
-        done = f"SELECT status = 'done' FROM expressions WHERE id = '{submitted['id']}'"
-        cutter.cut_after(b"COMMIT", holds=done)
-    else:
-        # In the array of the journal's rows; the end comes after it in the same transaction.
-        cutter.cut_before_commit(f"{{{submitted['id']}}}".encode())
+    done = f"SELECT status = 'done' FROM expressions WHERE id = '{submitted['id']}'"
+    cutter.cut_after(journal_row(submitted), holds=done)
     await agent.answer(task)
     await agent.acked(task)
     assert cutter.cuts == 1
+    await is_written_once(one, cutter, submitted, task)
+
+
+async def test_a_batch_that_postgresql_broke_off_is_written_again(
+    one: Orchestrator, agent: ForeignAgent, cutter: Cutter, engine: AsyncEngine
+) -> None:
+    submitted = await one.admin.submit("2+3")
+    (task,) = await agent.tasks(1)
+    waits_with_its_rows = "FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%journal%'"
+    async with engine.begin() as other:
+        await other.execute(text("SELECT FROM expressions FOR UPDATE"))
+        await agent.answer(task)
+        await until(lambda: cutter.sql(f"SELECT count(*) {waits_with_its_rows}") == "1")
+        assert cutter.sql(f"SELECT pg_terminate_backend(pid) {waits_with_its_rows}") == "t"
+        assert cutter.sql("SELECT count(*) FROM journal") == "0"
+    await agent.acked(task)
+    await is_written_once(one, cutter, submitted, task)
+
+
+def journal_row(expression: dict[str, Any]) -> bytes:
+    """What goes by with a row of it: in the array of the batch's expressions."""
+    return f"{{{expression['id']}}}".encode()
+
+
+async def is_written_once(
+    one: Orchestrator, cutter: Cutter, submitted: dict[str, Any], task: dict[str, Any]
+) -> None:
     assert (await one.admin.show(submitted["id"]))["result"] == "5"
     rows = "SELECT string_agg(value || ' ' || attempt, ';') FROM journal"
     assert cutter.sql(rows) == f"5 {task['attempt']}"

@@ -11,7 +11,7 @@ from typing import Any
 
 from curta_server import leadership as leading
 from curta_server import notices
-from curta_server.store import agents, expressions, journal, orchestrators, terms, tokens
+from curta_server.store import agents, expressions, finals, journal, orchestrators, terms, tokens
 from tests.simulation import row_statements as rows
 from tests.simulation import term_statements as does
 from tests.simulation.database import Transaction
@@ -51,13 +51,12 @@ def catalogue() -> dict[Any, Handler]:
                 "_IS_LEADING": does.is_leading,
                 "_HOLD": does.hold,
                 "_MARK_RUNNING": does.mark_running,
-                "_FINISH": does.finish,
                 "_CANCELLED": does.cancelled,
                 "_OPEN": does.still_open,
                 "_ANY_WAITING": does.any_waiting,
-                "_FINAL": does.final,
             },
         ),
+        (finals, {"_END": does.end, "_END_AGAIN": does.end_again, "_FINAL": does.final}),
         (journal, {"_APPEND": does.append, "_APPEND_AGAIN": does.append_again, "_CHUNK": does.chunk}),
         (
             expressions,

@@ -214,20 +214,29 @@ def mark_running(transaction: Transaction, given: Any) -> list[Any]:
     return [(1,)]
 
 
-_FINISH_COLUMNS = (
-    "ids", "statuses", "tasks_done", "finished_us", "started_us", "values", "results", "exacts",
+_END_COLUMNS = (
+    "ids", "statuses", "tasks_done", "ended_us", "begun_us", "numbers", "results", "exacts",
     "error_codes", "error_messages", "error_tasks",
 )  # fmt: skip
 
 
-def finish(transaction: Transaction, given: Any) -> list[Any]:
+def end(transaction: Transaction, given: Any) -> list[Any]:
+    return _end(transaction, given, again=False)
+
+
+def end_again(transaction: Transaction, given: Any) -> list[Any]:
+    return _end(transaction, given, again=True)
+
+
+def _end(transaction: Transaction, given: Any, *, again: bool) -> list[Any]:
     if not transaction.leads(given["epoch"]):
         return [(0, [])]
-    ends = list(zip(*(given[name] for name in _FINISH_COLUMNS), strict=True))
+    ends = list(zip(*(given[name] for name in _END_COLUMNS), strict=True))
     for id, *_ in ends:
         row = transaction.get("expressions", id)
         if row is not None and row.finished_us is None:
             transaction.lock(("expressions", id))
+    _append(transaction, given, again=again)
     finished = []
     for id, status, tasks_done, finished_us, started_us, value, result, exact, code, message, task in ends:
         row = transaction.get("expressions", id)

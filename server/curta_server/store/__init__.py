@@ -45,6 +45,7 @@ from curta_server.store.expressions import (
     list_expressions,
     plan_of,
 )
+from curta_server.store.finals import Final, end_expressions, final_statuses
 from curta_server.store.journal import (
     JournalColumns,
     JournalRow,
@@ -73,12 +74,9 @@ from curta_server.store.sessions import (
 )
 from curta_server.store.terms import (
     ClaimedRow,
-    Final,
     any_waiting,
     cancelled_since,
     claim_expressions,
-    final_statuses,
-    finish_expressions,
     hold_term,
     mark_running,
     open_expressions,
@@ -140,10 +138,10 @@ __all__ = [
     "disappear",
     "drain_agent",
     "dsn",
+    "end_expressions",
     "end_session",
     "expression",
     "final_statuses",
-    "finish_expressions",
     "forget_agents",
     "forget_orchestrators",
     "hold_term",

@@ -8,8 +8,8 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from curta_server.errors import NotLeading
 from curta_server.store.expressions import SHORT_CHARACTERS
+from curta_server.store.fence import LEAD, check_lead
 
 
 @dataclass(slots=True)
@@ -45,13 +45,7 @@ class JournalRow:
     finished_at: datetime
 
 
-# The leadership's row is locked against take-over until the commit, but not against the beat, which is an
-# ordinary update: FOR KEY SHARE meets only the FOR UPDATE of a take-over. So no row of an old term can follow
-# a new term's start, and the new leader sees every row that was written before.
-_NEW_ROWS = """
-    WITH lead AS MATERIALIZED (
-        SELECT epoch FROM leadership WHERE id = 1 AND epoch = :epoch FOR KEY SHARE
-    ), stored AS (
+STORED = """stored AS (
         INSERT INTO journal (expression_id, task, value, agent, attempt, started_at, finished_at)
         SELECT d.expression_id, d.task, d.value, d.agent, d.attempt,
                'epoch'::timestamptz + d.started_us * interval '1 microsecond',
@@ -63,13 +57,16 @@ _NEW_ROWS = """
             CAST(CAST(:finished_us AS text) AS bigint[])
         ) AS d (expression_id, task, value, agent, attempt, started_us, finished_us)
         {conflict}
-    )
-    SELECT count(*) FROM lead
-"""
+    )"""
+"""The part of a `WITH` that appends, beside LEAD; `rows_given` are its parameters."""
 
-# What looks for a conflict first costs a fifth more: it is asked for where there may be one.
-_APPEND = text(_NEW_ROWS.format(conflict=""))
-_APPEND_AGAIN = text(_NEW_ROWS.format(conflict="ON CONFLICT DO NOTHING"))
+AGAIN = "ON CONFLICT DO NOTHING"
+"""What looks for a conflict first costs a fifth more: it is asked for where there may be one."""
+
+_APPEND, _APPEND_AGAIN = (
+    text(f"WITH {LEAD}, {STORED.format(conflict=conflict)} SELECT count(*) FROM lead")
+    for conflict in ("", AGAIN)
+)
 
 _CHUNK = text("""
     SELECT array_agg(task), array_agg(value) FROM (
@@ -101,21 +98,21 @@ async def append_journal(
     keep them. Without it such a row is an error (`is_duplicate`), and nothing is stored.
     Raises NotLeading, and stores nothing, where another term than `epoch` has begun.
     """
-    found = await connection.scalar(
-        _APPEND_AGAIN if again else _APPEND,
-        {
-            "epoch": epoch,
-            "expression_ids": _texts(columns.expression_ids),
-            "tasks": _integers(columns.tasks),
-            "values": _texts(["NULL" if value is None else value for value in columns.values]),
-            "agents": _texts(columns.agents),
-            "attempts": _integers(columns.attempts),
-            "started_us": _integers(columns.started_us),
-            "finished_us": _integers(columns.finished_us),
-        },
-    )
-    if not found:
-        raise NotLeading(f"term {epoch} is over")
+    statement = _APPEND_AGAIN if again else _APPEND
+    check_lead(epoch, await connection.scalar(statement, {"epoch": epoch, **rows_given(columns)}))
+
+
+def rows_given(columns: JournalColumns) -> dict[str, str]:
+    """The parameters of STORED."""
+    return {
+        "expression_ids": _texts(columns.expression_ids),
+        "tasks": _integers(columns.tasks),
+        "values": _texts(["NULL" if value is None else value for value in columns.values]),
+        "agents": _texts(columns.agents),
+        "attempts": _integers(columns.attempts),
+        "started_us": _integers(columns.started_us),
+        "finished_us": _integers(columns.finished_us),
+    }
 
 
 def _texts(values: Iterable[str]) -> str:

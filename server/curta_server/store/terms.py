@@ -1,7 +1,7 @@
-"""What only the leader does to expressions: claim, start, finish. Every write carries the term it belongs to.
+"""What only the leader does to expressions before they end: claim, start, give back.
 
-Called by the dispatcher and the journal of a leader. A write of a term that is over raises NotLeading and
-changes nothing; `journal` says how the row lock sees to it.
+Called by the dispatcher and the journal of a leader. Every write carries the term it belongs to; one of a
+term that is over raises NotLeading and changes nothing (`fence` says how).
 """
 
 import heapq
@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from curta_server.errors import NotLeading
+from curta_server.store.fence import LEAD, check_lead
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,25 +32,6 @@ class ClaimedRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Final:
-    """How an expression ended: `done` with value (a wire number), result and perhaps exact, or `failed` with
-    an error. Times are microseconds since 1970 by the database's clock; `started_us` counts where no start is
-    stored yet."""
-
-    id: UUID
-    status: str
-    tasks_done: int
-    finished_us: int
-    started_us: int | None = None
-    value: str | None = None
-    result: str | None = None
-    exact: str | None = None
-    error_code: str | None = None
-    error_message: str | None = None
-    error_task: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Waiting:
     """An expression that waits in the table, as `choose` sees it."""
 
@@ -59,12 +40,8 @@ class Waiting:
     tasks: int
 
 
-_LEAD = """lead AS MATERIALIZED (
-        SELECT epoch FROM leadership WHERE id = 1 AND epoch = :epoch FOR KEY SHARE
-    )"""
-
 _RELEASE = text(f"""
-    WITH {_LEAD}, released AS (
+    WITH {LEAD}, released AS (
         UPDATE expressions SET epoch = 0 FROM lead
         WHERE expressions.finished_at IS NULL AND expressions.epoch <> 0 AND expressions.epoch <> :epoch
     )
@@ -72,7 +49,7 @@ _RELEASE = text(f"""
 """)
 
 _RELEASE_SOME = text(f"""
-    WITH {_LEAD}, released AS (
+    WITH {LEAD}, released AS (
         UPDATE expressions SET epoch = 0 FROM lead
         WHERE expressions.id = ANY (CAST(:ids AS uuid[])) AND expressions.finished_at IS NULL
           AND expressions.epoch = :epoch
@@ -82,7 +59,7 @@ _RELEASE_SOME = text(f"""
 """)
 
 _RELEASE_STRAYS = text(f"""
-    WITH {_LEAD}, released AS (
+    WITH {LEAD}, released AS (
         UPDATE expressions SET epoch = 0 FROM lead
         WHERE expressions.finished_at IS NULL AND expressions.epoch = :epoch
           AND expressions.id <> ALL (CAST(:held AS uuid[]))
@@ -126,7 +103,7 @@ _OLDEST = text("""
 
 # Joined by the id alone: beside the condition the planner might take the index of all that waits.
 _CLAIM = text(f"""
-    WITH {_LEAD}, chosen AS MATERIALIZED (
+    WITH {LEAD}, chosen AS MATERIALIZED (
         SELECT found.id, found.finished_at IS NULL AND found.epoch = 0 AS waits
         FROM unnest(CAST(:ids AS uuid[])) AS wanted (id) JOIN expressions AS found ON found.id = wanted.id
         FOR UPDATE OF found SKIP LOCKED
@@ -143,7 +120,7 @@ _HOLD = text("SELECT epoch FROM leadership WHERE id = 1 AND epoch = :epoch FOR K
 # `created_at` is the database's own word; the other times are the leader's measure of its clock, which may be
 # a few milliseconds behind. Nothing starts or ends before it was made.
 _MARK_RUNNING = text(f"""
-    WITH {_LEAD}, marked AS (
+    WITH {LEAD}, marked AS (
         UPDATE expressions AS e
         SET status = 'running', started_at = greatest(
             e.created_at, 'epoch'::timestamptz + d.started_us * interval '1 microsecond')
@@ -153,29 +130,6 @@ _MARK_RUNNING = text(f"""
     SELECT count(*) FROM lead
 """)
 
-_FINISH = text(f"""
-    WITH {_LEAD}, finished AS (
-        UPDATE expressions AS e
-        SET status = d.status, tasks_done = d.tasks_done, value = d.value, result = d.result, exact = d.exact,
-            error_code = d.error_code, error_message = d.error_message, error_task = d.error_task,
-            finished_at = greatest(
-                e.created_at, 'epoch'::timestamptz + d.finished_us * interval '1 microsecond'),
-            started_at = coalesce(e.started_at, CASE WHEN d.started_us IS NOT NULL THEN greatest(
-                e.created_at, 'epoch'::timestamptz + d.started_us * interval '1 microsecond') END)
-        FROM lead, unnest(
-            CAST(:ids AS uuid[]), CAST(:statuses AS text[]), CAST(:tasks_done AS integer[]),
-            CAST(:finished_us AS bigint[]), CAST(:started_us AS bigint[]),
-            CAST(:values AS text[]), CAST(:results AS text[]),
-            CAST(:exacts AS text[]), CAST(:error_codes AS text[]), CAST(:error_messages AS text[]),
-            CAST(:error_tasks AS text[])
-        ) AS d (id, status, tasks_done, finished_us, started_us, value, result, exact,
-                error_code, error_message, error_task)
-        WHERE e.id = d.id AND e.finished_at IS NULL
-        RETURNING e.id
-    )
-    SELECT (SELECT count(*) FROM lead), array(SELECT id FROM finished)
-""")
-
 _CANCELLED = text("""
     SELECT id FROM expressions
     WHERE finished_at >= 'epoch'::timestamptz + :since_us * interval '1 microsecond' AND status = 'cancelled'
@@ -183,7 +137,7 @@ _CANCELLED = text("""
 
 # Rows of a journal are numbered by the plan that they were computed by.
 _REPLACE_PLAN = text(f"""
-    WITH {_LEAD}, replaced AS (
+    WITH {LEAD}, replaced AS (
         UPDATE expressions AS e SET plan = :plan, tasks = :tasks FROM lead
         WHERE e.id = :id AND e.finished_at IS NULL AND e.status = 'queued'
           AND NOT EXISTS (SELECT FROM journal AS j WHERE j.expression_id = e.id)
@@ -203,26 +157,22 @@ _ANY_WAITING = text("""
     ) AS waiting
 """)
 
-_FINAL = text("""
-    SELECT id, status FROM expressions WHERE id = ANY (CAST(:ids AS uuid[])) AND finished_at IS NOT NULL
-""")
-
 
 async def hold_term(connection: AsyncConnection, epoch: int) -> None:
     """Keep the next term from beginning before this transaction ends: its leader reads what is written here.
     Raises NotLeading."""
-    _lead(epoch, await connection.scalar(_HOLD, {"epoch": epoch}))
+    check_lead(epoch, await connection.scalar(_HOLD, {"epoch": epoch}))
 
 
 async def release_expressions(connection: AsyncConnection, epoch: int) -> None:
     """At the start of a term: whatever earlier terms held waits in the table again. Raises NotLeading."""
-    _lead(epoch, await connection.scalar(_RELEASE, {"epoch": epoch}))
+    check_lead(epoch, await connection.scalar(_RELEASE, {"epoch": epoch}))
 
 
 async def return_expressions(connection: AsyncConnection, epoch: int, ids: Iterable[UUID]) -> list[UUID]:
     """Those of `ids` that this term holds in the table wait there again; says which. Raises NotLeading."""
     leading, returned = (await connection.execute(_RELEASE_SOME, {"epoch": epoch, "ids": list(ids)})).one()
-    _lead(epoch, leading)
+    check_lead(epoch, leading)
     return list(returned)
 
 
@@ -230,7 +180,7 @@ async def return_strays(connection: AsyncConnection, epoch: int, held: Iterable[
     """After a claim whose outcome is not known: what this term holds in the table but not in memory waits
     again; returns how many. Raises NotLeading."""
     leading, count = (await connection.execute(_RELEASE_STRAYS, {"epoch": epoch, "held": list(held)})).one()
-    _lead(epoch, leading)
+    check_lead(epoch, leading)
     return int(count)
 
 
@@ -278,7 +228,7 @@ async def claim_expressions(
     found = (await connection.execute(_CLAIM, {"epoch": epoch, "ids": ids})).all()
     if not found:
         # Either all were cancelled just now, or another term has begun.
-        _lead(epoch, await connection.scalar(_IS_LEADING, {"epoch": epoch}))
+        check_lead(epoch, await connection.scalar(_IS_LEADING, {"epoch": epoch}))
     rows = {
         row.id: ClaimedRow(
             row.id,
@@ -363,7 +313,7 @@ async def replace_plan(connection: AsyncConnection, epoch: int, id: UUID, plan: 
     NotLeading."""
     given = {"epoch": epoch, "id": id, "plan": plan, "tasks": tasks}
     leading, replaced = (await connection.execute(_REPLACE_PLAN, given)).one()
-    _lead(epoch, leading)
+    check_lead(epoch, leading)
     return bool(replaced)
 
 
@@ -375,42 +325,7 @@ async def mark_running(
     found = await connection.scalar(
         _MARK_RUNNING, {"epoch": epoch, "ids": list(ids), "started_us": list(started_us)}
     )
-    _lead(epoch, found)
-
-
-async def finish_expressions(connection: AsyncConnection, epoch: int, finals: Sequence[Final]) -> set[UUID]:
-    """Set final statuses where there is none yet; returns those that were set by this call. Raises
-    NotLeading.
-
-    One that is not returned was cancelled, or finished by a try whose outcome was not known: `final_statuses`
-    tells.
-    """
-    found = await connection.execute(
-        _FINISH,
-        {
-            "epoch": epoch,
-            "ids": [f.id for f in finals],
-            "statuses": [f.status for f in finals],
-            "tasks_done": [f.tasks_done for f in finals],
-            "finished_us": [f.finished_us for f in finals],
-            "started_us": [f.started_us for f in finals],
-            "values": [f.value for f in finals],
-            "results": [f.result for f in finals],
-            "exacts": [f.exact for f in finals],
-            "error_codes": [f.error_code for f in finals],
-            "error_messages": [f.error_message for f in finals],
-            "error_tasks": [f.error_task for f in finals],
-        },
-    )
-    leading, ids = found.one()
-    _lead(epoch, leading)
-    return set(ids)
-
-
-async def final_statuses(connection: AsyncConnection, ids: Iterable[UUID]) -> dict[UUID, str]:
-    """Which of these are final, and how: after an update whose outcome is not known."""
-    rows = await connection.execute(_FINAL, {"ids": list(ids)})
-    return {row.id: row.status for row in rows}
+    check_lead(epoch, found)
 
 
 async def open_expressions(connection: AsyncConnection, ids: Iterable[UUID]) -> set[UUID]:
@@ -427,8 +342,3 @@ async def cancelled_since(connection: AsyncConnection, since_us: int) -> set[UUI
     """What was cancelled since then (microseconds since 1970 by the database's clock), for the poll behind
     the notices. Times are those of the statements, not of their commits: overlap by some seconds."""
     return set((await connection.execute(_CANCELLED, {"since_us": since_us})).scalars())
-
-
-def _lead(epoch: int, found: object) -> None:
-    if not found:
-        raise NotLeading(f"term {epoch} is over")
