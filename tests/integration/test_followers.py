@@ -82,7 +82,7 @@ async def test_everything_that_is_asked_at_a_follower_is_what_the_leader_says(
 ) -> None:
     leader, follower = two
     await leader.admin.set_all_durations(60_000)
-    agent, id, _ = await holding(leader, "(1+2)*(3+4)", slots=2)
+    agent, id, tasks = await holding(leader, "(1+2)*(3+4)", slots=2)
     waiting = (await leader.admin.submit("5/7"))["id"]
     final = (await leader.admin.submit("42"))["id"]
     async with agent:
@@ -105,6 +105,7 @@ async def test_everything_that_is_asked_at_a_follower_is_what_the_leader_says(
             f"/tasks/{id}.0/result",
             "/nowhere",
         ):
+            await agent.beat(tasks)  # its lease is short
             here, there = [await one.admin.http.get(path) for one in two]
             assert there.status_code == here.status_code, path
             assert there.headers["content-type"] == here.headers["content-type"], path

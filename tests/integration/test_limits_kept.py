@@ -50,14 +50,14 @@ async def refused(asking: Any, status: int = 429) -> int:
 
 
 async def test_submissions_are_let_in_at_their_rate(database_url: str, engine: AsyncEngine) -> None:
-    async with town(database_url, engine, submissions_per_s=4.0) as (_, anna, bert):
-        for _ in range(8):
+    async with town(database_url, engine, submissions_per_s=1.0) as (_, anna, bert):
+        for _ in range(2):
             await anna.submit("1+2")
         wait_s = await refused(anna.http.post("/expressions", content="1+2"))
         await refused(anna.http.post("/plan", content="1+2"))
         await bert.submit("1+2")
         await anna.ask("GET", "/expressions")
-        assert await scalar(engine, "SELECT count(*) FROM expressions") == 9
+        assert await scalar(engine, "SELECT count(*) FROM expressions") == 3
 
         async def passes() -> bool:
             return (await anna.http.post("/expressions", content="1+2")).status_code == 200
