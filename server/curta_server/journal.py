@@ -1,4 +1,5 @@
-"""Durable results by group commit: the commit in flight is the batching window.
+"""Durable results by group commit: the commit in flight is the batching window, and some milliseconds for
+rows that nobody waits for.
 
 The dispatcher appends (never waiting); one loop takes what has gathered, writes it in one statement (rows and
 final statuses, so that a root's row and its expression's end are one), and tells the dispatcher what is
@@ -30,8 +31,8 @@ COMMIT_BYTES = 16 * 1024 * 1024
 
 REST_S = 0.003
 REST_ROWS = 100
-"""While so few rows wait, and no end, the journal lets them gather so long after a commit: nobody waits for
-them, and a chain would cost a commit for each task."""
+"""While so few rows wait, and no end, the journal lets them gather so long before a commit: nobody waits for
+them, a chain would cost a commit for each task, and an end would stand behind a commit under way."""
 
 BACKOFF_MAX_S = 1.0
 
@@ -157,9 +158,9 @@ class Journal:
             await self._wake.wait()
             self._wake.clear()
             while self._urgent or self._waiting or self._started:
-                await self._write_some()
                 if self._waiting and not self._urgent and self.backlog < REST_ROWS:
                     await self._rest()
+                await self._write_some()
             self._idle.set()
 
     async def _rest(self) -> None:

@@ -4,10 +4,12 @@ import asyncio
 import time
 from fractions import Fraction
 
+import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from curta_server import store
+from curta_server import journal, store
 from tests.integration.orchestrators import orchestrator
+from tests.support.drafts import scalar
 from tests.support.foreign import named
 from tests.support.processes import AGENT
 from tests.support.waiting import until
@@ -112,6 +114,22 @@ async def test_an_answer_that_is_waited_for_comes_as_soon_as_there_is_one(databa
         await agent.answer(task)
         shown = await asyncio.wait_for(waiting, 2)
         assert (shown["status"], shown["result"]) == ("done", "42")
+
+
+async def test_an_end_takes_the_rows_with_it_that_nobody_waited_for(
+    database_url: str, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "REST_S", 60.0)
+    async with orchestrator(database_url, **SLOW) as server, server.agent() as agent:
+        await agent.join()
+        id = (await server.admin.submit("2+2*2"))["id"]
+        (product,) = await agent.tasks(1)
+        await agent.answer(product)
+        (total,) = await agent.tasks(1)
+        await agent.answer(total)
+        assert (await server.admin.final(id))["result"] == "6"
+        # Both rows, in one transaction.
+        assert await scalar(engine, "SELECT count(*) FROM journal GROUP BY xmin") == 2
 
 
 async def test_what_waits_when_the_orchestrator_stops_is_done_by_the_next(database_url: str) -> None:
