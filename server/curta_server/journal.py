@@ -76,6 +76,7 @@ class Journal:
         self._waiting: deque[Batch] = deque()
         self._urgent: deque[Batch] = deque()
         self._urgency = asyncio.Event()
+        self._are_others_next = True
         self._started: dict[str, int] = {}
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
@@ -186,10 +187,13 @@ class Journal:
     async def _write_some(self) -> None:
         rows_max = self._settings.journal_rows_max
         batches = self._take(self._urgent, rows_max, COMMIT_BYTES)
-        # At least one batch of the others each time, lest they wait for ever.
-        rows = max(1, rows_max - sum(len(batch.runs) for batch in batches))
         urgent = len(batches)
-        batches += self._take(self._waiting, rows, max(0, COMMIT_BYTES - sum(b.weight for b in batches)))
+        # Ends go alone, for thousands of rows take ten times as long; and every second time with at least one
+        # batch of the others, lest those wait for ever.
+        self._are_others_next = not urgent or not self._are_others_next
+        if self._are_others_next:
+            rows = max(1, rows_max - sum(len(batch.runs) for batch in batches))
+            batches += self._take(self._waiting, rows, max(0, COMMIT_BYTES - sum(b.weight for b in batches)))
         runs: list[Run] = []
         finals: list[store.Final] = []
         for place, batch in enumerate(batches):

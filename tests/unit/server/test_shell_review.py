@@ -236,6 +236,19 @@ async def test_the_end_of_a_small_expression_overtakes_the_rows_of_a_large_one()
     assert journal.backlog == 0
 
 
+async def test_ends_go_alone_every_second_time_and_rows_never_wait_longer() -> None:
+    journal = RememberingJournal(Settings())
+    large, small = execution_of("1+2*3+4*5+6*7"), [execution_of("1+2") for _ in range(4)]
+    end = [store.Final(store_id(one), "done", 1, 0, value="3", result="3") for one in small]
+    journal.append([row(large, 0, "6")], [])
+    for number, (one, final) in enumerate(zip(small, end, strict=True), 1):
+        journal.append_ends([row(one, 0, "3")], [final])
+        await journal._write_some()
+        journal.append([row(large, number, "20")], [])
+    assert [len(columns) for columns, _ in journal.commits] == [1, 3, 1, 3]
+    assert [finals for _, finals in journal.commits] == [[final] for final in end]
+
+
 async def test_what_nobody_fetched_in_time_is_not_given_to_a_pulling_agent_that_comes_late() -> None:
     async with leading(BusyOffload(0)) as rig:
         pull = PullAgents(rig.dispatcher, ENGINE)
