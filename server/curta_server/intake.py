@@ -185,10 +185,10 @@ class Intake:
                 while group := lane.next_group():
                     await self._commit(group)
         finally:
-            while group:
+            while group or (group := lane.next_group()):
                 for submission in group:
                     submission.fail(errors.unavailable("The server is stopping."))
-                group = lane.next_group()
+                group = []
 
     async def _commit(self, group: list[_Submission]) -> None:
         drafts = [draft for submission in group for draft in submission.drafts]

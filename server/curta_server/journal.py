@@ -32,7 +32,8 @@ COMMIT_BYTES = 16 * 1024 * 1024
 REST_S = 0.003
 REST_ROWS = 100
 """While so few rows wait, and no end, the journal lets them gather so long before a commit: nobody waits for
-them, a chain would cost a commit for each task, and an end would stand behind a commit under way."""
+them but an agent that pulls, a chain would cost a commit for each task, and an end would stand behind a
+commit under way."""
 
 BACKOFF_MAX_S = 1.0
 

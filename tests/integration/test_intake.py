@@ -149,6 +149,17 @@ async def test_who_waits_when_the_server_stops_gets_an_answer(engine: AsyncEngin
         await waiting
 
 
+async def test_who_comes_at_the_moment_when_the_server_stops_gets_an_answer(engine: AsyncEngine) -> None:
+    one = Leading(engine)
+    await one.intake.submit([draft()])
+    waiting = asyncio.create_task(one.intake.submit([draft()]))
+    one.task.cancel()
+    with pytest.raises(errors.Problem, match="stopping"):
+        async with asyncio.timeout(5):
+            await waiting
+    await one.stop()
+
+
 async def test_a_short_outage_is_waited_for_and_a_long_one_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     server = await asyncio.to_thread(PostgresServer, find_programs())
     engine = store.create_engine(server.url("template_curta"), pool_size=2, name="curta test")
