@@ -132,7 +132,8 @@ class Visitor:
         return row
 
     async def violations(self) -> list[str]:
-        """What axe finds on the page as it is, in words."""
+        """What axe finds on the page as it is, in words; what is just appearing is waited for."""
+        await self.page.evaluate(_STILL)
         await self.page.evaluate(AXE.read_text(encoding="utf-8") + ";0")
         found: dict[str, Any] = await self.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
         return [
@@ -140,6 +141,14 @@ class Visitor:
             for each in found["violations"]
             for node in each["nodes"]
         ]
+
+
+_STILL = """async () => {
+    const all = document.getAnimations();
+    const passing = all.filter((one) => one.effect.getComputedTiming().endTime < Infinity);
+    await Promise.allSettled(passing.map((one) => one.finished));
+}"""
+"""What fades in has half its contrast on the way."""
 
 
 @contextlib.asynccontextmanager
