@@ -179,7 +179,9 @@ class Execution:
         while heaps and len(taken) < count:
             heap = heaps[0] if len(heaps) == 1 else min(heaps)  # by their first tasks, which all differ
             task = heap[0]
-            if state[task] == READY or task in seconds:
+            # Twice in the heap is what an agent had back for a while and then lost again.
+            is_taken = bool(taken) and taken[-1] == task
+            if not is_taken and (state[task] == READY or task in seconds):
                 if task in avoided or not offered >> self.plan.operations[task] & 1:
                     break
                 taken.append(task)

@@ -142,6 +142,17 @@ def test_the_most_urgent_ready_task_comes_first() -> None:
     assert order == sorted(ready)
 
 
+def test_what_was_queued_twice_is_taken_once() -> None:
+    """An agent came back with a task that was ready again, and was lost once more."""
+    it = execution("(1+2)*(3+4)")
+    ready, _ = it.advance(100)
+    it.queue(ready)
+    it.queue(ready[:1])
+    operation = it.plan.operations[ready[0]]
+    assert it.take_run([operation], 0b1111, 10) == sorted(ready)
+    assert it.take_run([operation], 0b1111, 10) == []
+
+
 def test_attempts_are_numbered_within_the_epoch() -> None:
     it = execution("1+2")
     assert it.next_attempt(0, 5) == 5 * 2**20 + 1
