@@ -83,7 +83,8 @@ class Handouts:
         self.liars: set[str] = set()
         """Agents that said of their own attempts what is not so."""
         self.last: dict[str, Channel] = {}
-        """Each agent's latest connection that an orchestrator served."""
+        """Each agent's latest connection by which an orchestrator serves it or did so: not the latest hello,
+        for one that comes late, of a connection that was given up long ago, is taken by nobody."""
         self.stored_s: dict[tuple[UUID, int], float] = {}
         """When each task's row was committed."""
         self.is_database_well = False
@@ -207,14 +208,10 @@ class Handouts:
                 return
             if last.ended_s is None:
                 is_deaf = last.down.held_s is not None and now - last.down.held_s > settings.lease_s - 3
-                if (
-                    last.hello_s is not None
-                    and now - last.heard_s < settings.lease_s - MARGIN_S
-                    and not is_deaf
-                ):
+                if now - last.heard_s < settings.lease_s - MARGIN_S and not is_deaf:
                     # One turn closes the one and hands to the other: the close is written a moment later.
                     self.world.at(BREATH_S, self._check_closed, last, f"{what}, which is connected")
-            elif now - last.ended_s < settings.grace_s - MARGIN_S and last.hello_s is not None:
+            elif now - last.ended_s < settings.grace_s - MARGIN_S:
                 raise Violation(f"{what}, which has been gone for {now - last.ended_s:.1f} s")
         elif holder.id in term.expected and UUID(name.rpartition(".")[0]) in term.running:
             waited_s = now - term.hello_s
@@ -232,18 +229,15 @@ class Handouts:
         ):
             raise Violation(what)
 
-    def helloed(self, channel: "Channel") -> None:
-        """A hello has reached an orchestrator."""
-        self.last[channel.agent.id] = channel
-        if channel.agent.channel is not channel:
-            # Of a connection that the agent gave up long ago, later than its present one's: nobody can tell.
-            self.removed[channel.agent.id] = self.world.now
-
-    def joined(self, orchestrator: "Orchestrator") -> None:
-        """A hello was taken."""
-        term = self.terms.get(orchestrator.name)
+    def joined(self, channel: "Channel") -> None:
+        """An orchestrator took the agent's hello, and serves it by this connection from now on."""
+        agent, now = channel.agent, self.world.now
+        self.last[agent.id] = channel
+        if agent.channel is not channel:
+            # It gave this one up, and nobody can tell: its end is still under way.
+            self.removed[agent.id] = now
+        term = self.terms.get(channel.orchestrator.name)
         if term is not None:
-            now = self.world.now
             term.is_quiet = term.is_quiet or now - term.hello_s > self.settings.recovery_quiet_s - MARGIN_S
             term.hello_s = now
 

@@ -261,7 +261,7 @@ class Loop(asyncio.AbstractEventLoop):
         return task
 
     def call_soon(self, callback: Any, *args: Any, context: Any = None) -> Any:
-        handle = Handle(callback, args, context or contextvars.copy_context())
+        handle = Handle(callback, args, _context(context))
         self.ready.append(handle)
         if not self.is_queued:
             self.world.wake(self)
@@ -271,13 +271,18 @@ class Loop(asyncio.AbstractEventLoop):
         return self.call_at(self.time() + delay, callback, *args, context=context)
 
     def call_at(self, when: float, callback: Any, *args: Any, context: Any = None) -> Any:
-        handle = Handle(callback, args, context or contextvars.copy_context(), when)
+        handle = Handle(callback, args, _context(context), when)
         self.world.put(max(self.world.now, when - self.skew_s), self, handle)
         return handle
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         if not self.is_dead:
             self.world.defects.append(f"{self.name}: {context.get('message')} {context.get('exception')!r}")
+
+
+def _context(given: contextvars.Context | None) -> contextvars.Context:
+    # A task's own context is false as long as it is empty.
+    return contextvars.copy_context() if given is None else given
 
 
 def _told(error: BaseException) -> str:

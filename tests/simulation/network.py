@@ -84,8 +84,6 @@ class Channel:
         self.up = Line(world, self._to_server)
         self.down = Line(world, self._to_agent)
         self.is_broken = False
-        self.hello_s: float | None = None
-        """When the orchestrator heard its hello."""
         self.heard_s = world.now
         """When the orchestrator heard anything last."""
         self.ended_s: float | None = None
@@ -163,9 +161,6 @@ class Channel:
             return
         self._inbox.append(frame)
         self.heard_s = self.world.now
-        if self.hello_s is None:
-            self.hello_s = self.world.now
-            self.orchestrator.promises.helloed(self)
         self._wake(self._reader)
 
     def _end(self, gone: PeerGone) -> None:

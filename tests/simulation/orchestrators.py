@@ -9,6 +9,7 @@ are calls here, whose answers may get lost.
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextvars import ContextVar
 from typing import Any
 from uuid import UUID
 
@@ -38,6 +39,9 @@ from tests.simulation.loops import Loop, World
 from tests.simulation.network import Channel
 from tests.simulation.promises import Promises
 from tests.simulation.statements import Handler
+
+_SERVED: ContextVar[Channel] = ContextVar("_SERVED")
+"""The connection that the running task serves."""
 
 
 class SimulatedOffload:
@@ -74,7 +78,7 @@ class _Watched(Dispatcher):
 
     def join(self, link: Link, held: Sequence[Named]) -> None:
         super().join(link, held)
-        self._orchestrator.promises.joined(self._orchestrator)
+        self._orchestrator.promises.joined(_SERVED.get())
 
     def _perform(self, commands: Commands) -> None:
         super()._perform(commands)
@@ -281,6 +285,7 @@ class Orchestrator:
 
     async def _serve(self, channel: Channel) -> None:
         channel.served_s = self.world.now
+        _SERVED.set(channel)
         token = Token(channel.agent.token, "agents", "agent", None)
         async with self._connected(channel):
             await agents.serve(channel, token, self.dispatcher, self.settings, self.offload)

@@ -184,7 +184,6 @@ class Promises(Handouts):
         dispatcher = orchestrator.dispatcher
         term = dispatcher.term
         assert term is not None
-        channels = {channel.agent.id: channel for channel in orchestrator.channels if channel.hello_s}
         for agent in term.scheduler.crew.agents.values():
             if not agent.runs:
                 continue
@@ -198,7 +197,7 @@ class Promises(Handouts):
                     raise Violation(
                         f"{last.agent.name} is gone since {now - last.ended_s:.1f} s, with its tasks"
                     )
-            elif agent.is_connected and agent.id in channels:
+            elif agent.is_connected:
                 silent_s = now - last.heard_s - 2 * orchestrator.slept_since(last.heard_s - NAP_S)
                 if silent_s <= SILENT_S:
                     continue
