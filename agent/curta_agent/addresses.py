@@ -106,10 +106,16 @@ class Addresses:
         self._turn = self._redirects = 0
         self._not_before.clear()
 
-    def ended(self, lasted_s: float) -> None:
-        """A session ended `lasted_s` after its welcome."""
+    def ended(self, lasted_s: float, *, restarts: bool = False) -> None:
+        """A session ended `lasted_s` after its welcome, or because the orchestrator said that it restarts.
+
+        In the second case whoever leads next waits for what this agent holds, but not for long: however short
+        the session was, the backoff starts over.
+        """
         if lasted_s >= LASTED_S:
             self._failures = 0
+        elif restarts:
+            self._failures = min(self._failures, 1)
 
     def redirected(self, to: str, wait_s: float, now: float) -> None:
         """Go to `to` (from `redirect_target`) next, `wait_s` from now.

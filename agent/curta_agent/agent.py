@@ -22,6 +22,7 @@ from curta_agent.ledger import Ledger
 from curta_agent.session import (
     FINAL_CODES,
     GOODBYE_S,
+    RESTARTS,
     Departed,
     Redirected,
     ServerBroke,
@@ -207,7 +208,8 @@ class Agent:
             case _:
                 log.warning("disconnected", url=url, why=str(ended))
                 if self._welcomed_at is not None:
-                    self._addresses.ended(now - self._welcomed_at)
+                    restarts = isinstance(ended, ServerClosed) and ended.code == RESTARTS
+                    self._addresses.ended(now - self._welcomed_at, restarts=restarts)
 
     def _note_failure(self, url: str, failure: ConnectionFailed) -> None:
         now = asyncio.get_running_loop().time()

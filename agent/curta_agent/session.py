@@ -52,6 +52,8 @@ FINAL_CODES: Final = {
     4003: "an admin removed this agent",
 }
 """Close codes after which an agent does not come back, and what they mean."""
+RESTARTS: Final = 1012
+"""The close code of an orchestrator that stops in good order."""
 
 
 class SessionEnded(Exception):

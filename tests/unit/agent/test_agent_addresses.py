@@ -80,6 +80,19 @@ def test_a_server_that_welcomes_and_throws_out_is_not_hammered() -> None:
     assert waits == pytest.approx([0.0, 0.2, 0.4, 0.8, 1.6, 3.2])
 
 
+def test_an_orchestrator_that_restarts_starts_the_backoff_over() -> None:
+    addresses = Addresses(["http://a:1", "http://b:2"], chance=lambda: 1.0)
+    for _ in range(6):
+        addresses.next(0.0)
+    addresses.welcomed(A, ["http://b:2"])
+    addresses.ended(0.01, restarts=True)
+    assert [addresses.next(0.0) for _ in range(3)] == [
+        (A, pytest.approx(0.2)),
+        (B, pytest.approx(0.4)),
+        (A, pytest.approx(0.8)),
+    ]
+
+
 def test_retry_after_holds_for_its_own_address_only() -> None:
     addresses = Addresses(["http://a:1", "http://b:2"], chance=lambda: 0.0)
     addresses.next(0.0)
