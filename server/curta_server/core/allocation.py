@@ -1,9 +1,9 @@
 """Who gets the next free slot: which user, which of the user's expressions, which task, which agent.
 
-Fair between users by the slots they hold now, then between their expressions; inside one expression the
-longest remaining path first; the agent that holds least, so that parts of one expression spread over
-machines. Owned by the scheduler, which says what is ready and who is free; the only decision here is the
-order.
+Fair between users by the slots they hold now, then between their expressions, and in turn among those who
+hold as many: also a single slot goes round. Inside one expression the longest remaining path first; the
+agent that holds least, so that parts of one expression spread over machines. Owned by the scheduler, which
+says what is ready and who is free; the only decision here is the order.
 """
 
 from collections import deque
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from curta_server.core.crew import Agent
 from curta_server.core.execution import OPERATION_COUNT, READY, Execution
-from curta_server.core.fair import Fair, H
+from curta_server.core.fair import Fair, H, Holder
 
 ASSIGN_BUDGET = 4_000
 """Tasks handed out in one turn, about 20 ms; the next ones follow in the next turn."""
@@ -23,11 +23,12 @@ RETRY_BUDGET = 2_000
 class User:
     """Whoever owns expressions; `held` counts the slots that compute for them now."""
 
-    __slots__ = ("held", "loaded", "name", "ready")
+    __slots__ = ("held", "loaded", "name", "ready", "turn")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.held = 0
+        self.turn = 0
         self.loaded = 0
         self.ready: tuple[Fair[Execution], ...] = tuple(Fair() for _ in range(OPERATION_COUNT))
 
@@ -39,8 +40,15 @@ class Allocation:
         self._users: tuple[Fair[User], ...] = tuple(Fair() for _ in range(OPERATION_COUNT))
         self._idle: dict[int, Fair[Agent]] = {}
         self._parked: deque[tuple[Execution, int]] = deque()
+        self._turn = 0
 
     # --- what is ready, who is free ---------------------------------------------------------------
+
+    def enter(self, execution: Execution) -> None:
+        """The execution comes, and perhaps its user: behind those who are here already, for a stream of
+        newcomers must not keep them waiting."""
+        execution.turn = self._next_turn()
+        execution.user.turn = execution.user.turn or execution.turn
 
     def offer(self, execution: Execution, tasks: Iterable[int]) -> None:
         """The tasks are ready. An execution is shown while it has any that are not gated: those that come to
@@ -50,7 +58,9 @@ class Allocation:
                 self._show(execution, operation)
 
     def show(self, execution: Execution) -> None:
-        """Take the execution's place anew: it holds less than before, or its gate opened."""
+        """Take the execution's place anew: it holds less than before, or its gate opened. Those who hold as
+        little and wait already come first."""
+        execution.turn = self._next_turn()
         if not execution.is_gated:
             for operation in range(OPERATION_COUNT):
                 if execution.ready[operation]:
@@ -58,6 +68,7 @@ class Allocation:
 
     def show_user(self, user: User) -> None:
         """Take the user's place anew: all expressions together hold less than before."""
+        user.turn = self._next_turn()
         for operation in range(OPERATION_COUNT):
             if user.ready[operation]:
                 self._users[operation].add(user)
@@ -71,6 +82,8 @@ class Allocation:
     def place(self, agent: Agent) -> None:
         """Take the agent's place anew: it has more or fewer free slots than before, came or went."""
         if agent.free > 0 and agent.operations:
+            if not agent.turn:
+                agent.turn = self._next_turn()
             idle = self._idle.get(agent.operations)
             if idle is None:
                 idle = self._idle[agent.operations] = Fair()
@@ -102,6 +115,10 @@ class Allocation:
         user = execution.user
         user.ready[operation].add(execution)
         self._users[operation].add(user)
+
+    def _next_turn(self) -> int:
+        self._turn += 1
+        return self._turn
 
     def _hide(self, execution: Execution, operation: int) -> None:
         user = execution.user
@@ -163,6 +180,7 @@ class Allocation:
             else:
                 tasks = execution.take_run(operations, agent.operations, turns)
             hand_out(execution, tasks, agent)
+            agent.turn = self._next_turn()
             quantum -= len(tasks)
             if agent.free <= 0:
                 idle = self._idle[agent.operations]
@@ -194,7 +212,7 @@ class Allocation:
             for operations, idle in self._idle.items():
                 if operations >> operation & 1:
                     agent = idle.first()
-                    if agent is not None and (best is None or agent.held < best.held):
+                    if agent is not None and (best is None or _comes_before(agent, best)):
                         best = agent
             return best
         free = [
@@ -207,18 +225,22 @@ class Allocation:
         others = [agent for agent in free if agent.id not in avoided]
         if not others and task not in execution.seconds and not is_worth_waiting(avoided, operation):
             others = free
-        return min(others, key=lambda agent: agent.held, default=None)
+        return min(others, key=lambda agent: (agent.held, agent.turn), default=None)
 
 
 def _least(queues: Sequence[Fair[H]], offered: int) -> H | None:
-    """Who holds least in the queues of the offered operations."""
+    """Who holds least in the queues of the offered operations, and among equals waited longest."""
     best: H | None = None
     for operation, queue in enumerate(queues):
         if offered >> operation & 1 and queue:
             first = queue.first()
-            if first is not None and (best is None or first.held < best.held):
+            if first is not None and (best is None or _comes_before(first, best)):
                 best = first
     return best
+
+
+def _comes_before(one: Holder, other: Holder) -> bool:
+    return one.held < other.held or (one.held == other.held and one.turn < other.turn)
 
 
 def _quantum(queues: Sequence[Fair[H]], offered: int, item: H) -> int:

@@ -53,7 +53,7 @@ class Agent:
     __slots__ = (
         "_claims", "draining", "gone_s", "heard_s", "held", "id", "is_arriving", "is_connected", "is_lost",
         "operations", "passed_on", "passed_on_count", "pulls", "pushes", "runs", "session", "slots",
-        "suspects", "undecided", "unseen",
+        "suspects", "turn", "undecided", "unseen",
     )  # fmt: skip
 
     def __init__(self, id: str, claims: Claims) -> None:
@@ -72,6 +72,7 @@ class Agent:
         self.gone_s = 0.0
         """When its connection closed, or when it was lost."""
         self.held = 0
+        self.turn = 0
         self.runs: dict[str, Run] = {}
         self.undecided: dict[str, int] = {}
         self.suspects: set[tuple[str, int]] = set()

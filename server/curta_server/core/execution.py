@@ -36,7 +36,7 @@ class Execution:
         "_leaves_from", "_remaining", "_stack", "_uses", "answered", "attempts", "avoided", "committed",
         "durations_ms", "ended", "failures", "former", "held", "id", "is_gated", "losses",
         "negated", "pending", "plan", "ready", "root", "runs", "seconds", "started", "started_s", "state",
-        "twins", "uncommitted", "user", "values", "values_bytes", "verdicts",
+        "turn", "twins", "uncommitted", "user", "values", "values_bytes", "verdicts",
     )  # fmt: skip
 
     def __init__(
@@ -49,6 +49,7 @@ class Execution:
         self.durations_ms = durations_ms
         self.root = tasks - 1
         self.held = 0
+        self.turn = 0
         self.state = bytearray(tasks) if recovered else bytearray(b"\1") * tasks
         self.pending = bytearray(tasks) if recovered else _task_operands(plan)
         self.values: list[str | None] = [None] * tasks

@@ -1,8 +1,8 @@
 """A queue in which whoever holds least comes first, and among equals whoever waited longest.
 
 The scheduler's three choices (which user, which of the user's expressions, which agent) are this one rule.
-Items are compared by their `held` when asked: a growing `held` is found out lazily, a shrinking one must be
-told by `add`.
+Items are compared by their `held` and `turn` when asked: growing ones are found out lazily, a `held` that
+shrinks must be told by `add`.
 """
 
 from collections.abc import Iterator
@@ -11,9 +11,15 @@ from typing import Generic, Protocol, TypeVar
 
 
 class Holder(Protocol):
-    """Somebody who holds a number of slots."""
+    """Somebody who holds a number of slots, and has waited for another one since `turn`: a number that only
+    grows and is nobody else's.
+
+    It belongs to the holder and not to a queue: somebody who stands in several queues and is served in one of
+    them waits anew in all.
+    """
 
     held: int
+    turn: int
 
 
 H = TypeVar("H", bound=Holder)
@@ -22,12 +28,11 @@ H = TypeVar("H", bound=Holder)
 class Fair(Generic[H]):
     """Holders in order of what they hold. Every call costs O(log n), amortized."""
 
-    __slots__ = ("_entries", "_heap", "_turn")
+    __slots__ = ("_entries", "_heap")
 
     def __init__(self) -> None:
         self._heap: list[tuple[int, int, H]] = []
         self._entries: dict[H, tuple[int, int, H]] = {}
-        self._turn = 0
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -55,7 +60,7 @@ class Fair(Generic[H]):
             item = entry[2]
             if entries.get(item) is not entry:
                 heappop(heap)
-            elif entry[0] < item.held:
+            elif entry[0] < item.held or entry[1] < item.turn:
                 heappop(heap)
                 self._push(item)
             else:
@@ -71,8 +76,7 @@ class Fair(Generic[H]):
         return heap[1][0] if len(heap) == 2 else min(heap[1][0], heap[2][0])
 
     def _push(self, item: H) -> None:
-        self._turn += 1
-        entry = (item.held, self._turn, item)
+        entry = (item.held, item.turn, item)
         self._entries[item] = entry
         heappush(self._heap, entry)
         if len(self._heap) > 2 * len(self._entries) + 64:

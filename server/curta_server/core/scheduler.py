@@ -181,6 +181,7 @@ class Scheduler:
             user = self.users[event.user] = User(event.user)
         user.loaded += 1
         execution.user = user
+        self._allocation.enter(execution)
         self.executions[execution.id] = execution
         if execution.state[execution.root] == COMMITTED:
             self._finish(execution)

@@ -1,10 +1,13 @@
 """Who gets the next free slot: which user, which expression, which task, which agent."""
 
+import itertools
 from collections import Counter
 
+import pytest
 from tests.support.stage import ADDITION, DIVISION, EVERYTHING, MULTIPLICATION, Stage
 
 from curta_server.core.events import Blocked, Drained, DurationSet
+from curta_server.core.execution import Execution
 
 WIDE = "+".join(f"({n}*{n + 1})" for n in range(1, 200))
 """Far more ready tasks than slots."""
@@ -23,6 +26,57 @@ def test_a_small_expression_is_not_delayed_by_another_users_large_one() -> None:
     assert small.held == 0, "all slots are taken"
     stage.answer(stage.held("a")[0])
     assert stage.computing(small) == ["a"], "the next free slot is bob's"
+
+
+def taking_turns(stage: Stage, agent: str, steps: int) -> list[Execution]:
+    """Whose tasks the agent is handed while it answers one after the other, the oldest first."""
+    turns = []
+    for _ in range(steps):
+        stage.answer(stage.held(agent)[0])
+        turns.append(stage.held(agent)[-1].execution)
+    return turns
+
+
+def test_a_single_slot_goes_round_among_users() -> None:
+    stage = Stage()
+    stage.join("a", slots=1)
+    large = stage.submit(WIDE, "ann")
+    other, small = stage.submit(of("/", 900), "bob"), stage.submit("2-2", "cid")
+    assert taking_turns(stage, "a", 6) == [other, small, large, other, large, other]
+
+
+def test_a_single_slot_goes_round_among_the_expressions_of_one_user() -> None:
+    stage = Stage()
+    stage.join("a", slots=1)
+    large, other, small = stage.submit(WIDE), stage.submit(of("/", 900)), stage.submit("2-2")
+    assert taking_turns(stage, "a", 6) == [other, small, large, other, large, other]
+
+
+@pytest.mark.parametrize("operations", list(itertools.product("*/-", repeat=2)))
+def test_whoever_waits_has_a_slot_before_anybody_has_another_one(operations: tuple[str, str]) -> None:
+    """As many slots as others: each of them gives one back and would take it again at once. No operation
+    comes before another one."""
+    theirs, hers = operations
+    stage = Stage()
+    stage.join("a", slots=4)
+    others = [stage.submit(of(theirs, 1000 * n), f"user {n}") for n in range(1, 5)]
+    it = stage.submit(of(hers, 9000), "ann")
+    assert [one.held for one in others] == [4, 0, 0, 0], "the first one was alone"
+    turns = taking_turns(stage, "a", 40)[8:]
+    assert all(turns[step : step + 5].count(it) == 1 for step in range(0, 30, 5)), "one in five"
+
+
+def test_a_stream_of_newcomers_keeps_nobody_waiting() -> None:
+    stage = Stage()
+    stage.join("a", slots=1)
+    stage.submit(of("*", 1), "ann")
+    old = stage.submit(of("*", 300), "ann")
+    turns = []
+    for n in range(40):
+        stage.submit(f"{n}+{n + 1}", "ann")
+        stage.answer(stage.held("a")[0])
+        turns.append(stage.held("a")[0].execution)
+    assert turns.count(old) >= 3
 
 
 def test_users_share_the_slots_evenly_however_much_they_submit() -> None:

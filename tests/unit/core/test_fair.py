@@ -1,14 +1,23 @@
 """A queue in which whoever holds least comes first."""
 
+from itertools import count
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curta_server.core.fair import Fair
 
+TURNS = count(1)
+
 
 class Somebody:
     def __init__(self, held: int = 0) -> None:
         self.held = held
+        self.turn = next(TURNS)
+
+    def gets(self, slots: int) -> None:
+        self.held += slots
+        self.turn = next(TURNS)
 
 
 def test_whoever_holds_least_comes_first() -> None:
@@ -29,8 +38,39 @@ def test_among_equals_whoever_waited_longest_comes_first() -> None:
         first = queue.first()
         assert first is not None
         turns.append(people.index(first))
-        first.held += 1
+        first.gets(1)
     assert turns == [0, 1, 2, 3, 0, 1, 2, 3]
+
+
+def test_who_had_a_slot_and_gave_it_back_unseen_waits_behind_those_who_had_none() -> None:
+    queue: Fair[Somebody] = Fair()
+    people = [Somebody() for _ in range(3)]
+    for one in people:
+        queue.add(one)
+    turns = []
+    for _ in range(6):
+        first = queue.first()
+        assert first is not None
+        turns.append(people.index(first))
+        first.gets(1)
+        first.held -= 1
+        queue.add(first)
+    assert turns == [0, 1, 2, 0, 1, 2]
+
+
+def test_who_was_served_in_one_queue_had_his_turn_in_all() -> None:
+    here: Fair[Somebody] = Fair()
+    there: Fair[Somebody] = Fair()
+    one, other = Somebody(), Somebody()
+    for queue in (here, there):
+        queue.add(one)
+        queue.add(other)
+    assert here.first() is one
+    one.gets(1)
+    one.held -= 1
+    here.add(one)
+    there.add(one)
+    assert there.first() is other
 
 
 def test_who_holds_more_by_now_is_found_out_without_being_told() -> None:
@@ -38,7 +78,7 @@ def test_who_holds_more_by_now_is_found_out_without_being_told() -> None:
     one, other = Somebody(0), Somebody(1)
     queue.add(one)
     queue.add(other)
-    one.held = 7
+    one.gets(7)
     assert queue.first() is other
 
 
@@ -83,7 +123,7 @@ def test_the_first_always_holds_least_and_the_runner_up_is_never_overrated(
                 queue.discard(one)
                 there.discard(one)
             case "grow":
-                one.held += which + 1
+                one.gets(which + 1)
             case _:
                 one.held = max(0, one.held - 2)
                 if one in there:
@@ -91,7 +131,7 @@ def test_the_first_always_holds_least_and_the_runner_up_is_never_overrated(
         first = queue.first()
         assert (first is None) == (not there) and len(queue) == len(there)
         if first is not None:
-            assert first.held == min(other.held for other in there)
+            assert (first.held, first.turn) == min((other.held, other.turn) for other in there)
             other_held = sorted(other.held for other in there - {first})
             runner_up = queue.runner_up()
             assert not other_held or (runner_up is not None and runner_up <= other_held[0])
