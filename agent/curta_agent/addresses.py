@@ -12,6 +12,10 @@ from urllib.parse import urlsplit, urlunsplit
 AGENTS_PATH: Final = "/agents/connect"
 BACKOFF_FIRST_S: Final = 0.2
 BACKOFF_MAX_S: Final = 5.0
+BACKOFF_HOLDING_MAX_S: Final = 3.0
+"""Of an agent that holds work: a new leader waits for it only until nobody has come for 5 s."""
+BACKOFF_REDIRECTED_MAX_S: Final = 1.0
+"""On the way to the leader that an orchestrator has just named: with the one above still less than 5 s."""
 RETRY_AFTER_MAX_S: Final = 60.0
 """A server may ask for longer; an agent comes back after this, for it may be needed."""
 LASTED_S: Final = 1.0
@@ -47,9 +51,9 @@ class Addresses:
     """The known orchestrators, the one that served last in front.
 
     After a good session: the same orchestrator at once, then it and the others in turn, each after a random
-    part of a time that doubles from BACKOFF_FIRST_S to BACKOFF_MAX_S (full jitter). A `Retry-After` holds for
-    its own address, and keeps nobody from the others. Once an address in use is wss, none that is ws is taken
-    from a server: the token would go in clear.
+    part of a time that doubles from BACKOFF_FIRST_S to BACKOFF_MAX_S, or less (full jitter). A `Retry-After`
+    holds for its own address, and keeps nobody from the others. Once an address in use is wss, none that is
+    ws is taken from a server: the token would go in clear.
     """
 
     def __init__(self, urls: Sequence[str], chance: Callable[[], float] = random) -> None:
@@ -67,22 +71,26 @@ class Addresses:
         """All addresses, the next round's first in front."""
         return tuple(self._order)
 
-    def next(self, now: float) -> tuple[str, float]:
-        """The address to try now, and the seconds to wait before.
+    def next(self, now: float, *, is_holding: bool = False) -> tuple[str, float]:
+        """The address to try now, and the seconds to wait before. `is_holding` says whether the agent holds
+        work that a new leader waits for.
 
-        Who asked to be left alone is passed over while another may be tried; where none may, the one whose
-        time comes first is next.
+        Who asked to be left alone for longer than that is passed over while another may be tried; where none
+        may, the one whose time comes first is next.
         """
+        wait_s = 0.0
+        if self._failures:
+            longest_s = BACKOFF_HOLDING_MAX_S if is_holding else BACKOFF_MAX_S
+            if self._is_redirected:
+                longest_s = BACKOFF_REDIRECTED_MAX_S
+            wait_s = self._chance() * min(longest_s, BACKOFF_FIRST_S * 2.0 ** min(self._failures - 1, 16))
         turn = self._turn
         if not self._is_redirected:
-            turn = min(range(turn, turn + len(self._order)), key=lambda turn: self._left_s(turn, now))
+            then = now + wait_s
+            turn = min(range(turn, turn + len(self._order)), key=lambda turn: self._left_s(turn, then))
         self._is_redirected = False
         self._turn = turn + 1
         url = self._at(turn)
-        wait_s = 0.0
-        if self._failures:
-            ceiling_s = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2.0 ** min(self._failures - 1, 16))
-            wait_s = self._chance() * ceiling_s
         # Counts as failed until a good session says otherwise.
         self._failures += 1
         return url, max(wait_s, self._not_before.pop(url, now) - now)
@@ -121,7 +129,7 @@ class Addresses:
         """Go to `to` (from `redirect_target`) next, `wait_s` from now.
 
         The first two redirects without a welcome between them are followed at once; more look like two
-        servers that name each other, and go on with the backoff.
+        servers that name each other, and go on with the backoff, up to BACKOFF_REDIRECTED_MAX_S.
         """
         self._order = list(dict.fromkeys([to, *self._order]))[: PEERS_MAX + len(self._configured)]
         self._turn = 0

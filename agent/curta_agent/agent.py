@@ -139,7 +139,7 @@ class Agent:
     async def _serve(self) -> int:
         loop = asyncio.get_running_loop()
         while not self._leaving.is_set() or self.slots.has_to_deliver():
-            url, wait_s = self._addresses.next(loop.time())
+            url, wait_s = self._addresses.next(loop.time(), is_holding=bool(self.slots.ledger.held()))
             await asyncio.sleep(wait_s)
             try:
                 connection = await open_connection(url, self.settings.token, self._tls)
