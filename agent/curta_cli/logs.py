@@ -21,7 +21,7 @@ FORMATS = ("console", "json")
 SECRET_NAMES = re.compile(r"token$|secret|password|authorization|cookie|database_url|digest", re.IGNORECASE)
 SECRET_TEXTS = re.compile(
     r"curta_[A-Za-z0-9_-]{20,}"  # our own tokens
-    r"|(?<=Bearer )[^\s\"']+"
+    r"|(?i:\bbearer\s+)[^\s\"']+"  # however the scheme is spelt: HTTP does not mind
     r"|(?<=://)[^/\s:@]*:[^/\s@]*(?=@)"  # user:password@ in a database's URL
 )
 MASK = "***"

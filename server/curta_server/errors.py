@@ -5,7 +5,7 @@ leadership. Whatever else is raised is a defect: a 500 and a traceback in the lo
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 PROBLEMS: dict[str, tuple[int, str]] = {
     "malformed": (400, "The request is malformed"),
@@ -53,6 +53,14 @@ class Problem(Exception):
             "detail": self.detail,
             **self.members,
         }
+
+
+PROBLEM_HEADERS: Final = {
+    "Content-Type": "application/problem+json",
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+}
+"""Of every problem's answer, also where it passes by the application: before an upgrade, from the parser."""
 
 
 def unavailable(detail: str, retry_after_s: int = 1) -> Problem:

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from curta_server.errors import unavailable
+from curta_server.errors import PROBLEM_HEADERS, unavailable
 
 # Every ASGI library has types of its own for these; they agree in being mappings with a `type`.
 Message = Any
@@ -51,7 +51,7 @@ async def _answer(send: Send) -> None:
     problem = unavailable("This orchestrator is stopping.")
     body = msgspec.json.encode(problem.body())
     headers = {
-        "content-type": "application/problem+json",
+        **PROBLEM_HEADERS,
         "content-length": str(len(body)),
         "connection": "close",
         **problem.headers,

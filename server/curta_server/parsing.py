@@ -20,7 +20,7 @@ from websockets.http11 import Request
 from curta_server import metrics
 from curta_server.channel import PartsProtocol
 from curta_server.connections import ANSWERING, CLOSING, HEAD, IDLE, REST, Connections
-from curta_server.errors import Problem, unavailable
+from curta_server.errors import PROBLEM_HEADERS, Problem, unavailable
 
 PIPELINE_MAX: Final = 16
 """Requests sent ahead of their answers. Each is a hundred times larger here than on the wire."""
@@ -147,7 +147,7 @@ class BoundedHttp(HttpToolsProtocol):
                 cycle.keep_alive = False  # what came before is answered, then it is closed
                 return
         body = msgspec.json.encode(problem.body())
-        headers = {"content-type": "application/problem+json", "content-length": len(body), **problem.headers}
+        headers = {**PROBLEM_HEADERS, "content-length": len(body), **problem.headers}
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         phrase = HTTPStatus(problem.status).phrase
         head = f"HTTP/1.1 {problem.status} {phrase}\r\n{lines}connection: close\r\n\r\n"

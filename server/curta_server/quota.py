@@ -42,6 +42,15 @@ class _Account:
         self.counting = asyncio.Lock()
 
 
+class Taken:
+    """What the block of `Quota.places` has stored: all it asked for, unless it says otherwise."""
+
+    __slots__ = ("count",)
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+
 class Quota:
     """Places for open expressions, `most` for each user."""
 
@@ -51,8 +60,9 @@ class Quota:
         self._accounts: dict[str, _Account] = {}
 
     @asynccontextmanager
-    async def places(self, owner: str, count: int) -> AsyncIterator[None]:
-        """So many more of the owner's, stored by the block; none of them where it raises.
+    async def places(self, owner: str, count: int) -> AsyncIterator[Taken]:
+        """So many more of the owner's, stored by the block, which says how many of them were new; none where
+        it raises.
 
         Raises: Problem 429 where the owner has too many, and what `store.is_outage` knows.
         """
@@ -70,8 +80,9 @@ class Quota:
             )
         account.flying += count
         try:
-            yield
-            account.added += count
+            taken = Taken(count)
+            yield taken
+            account.added += taken.count
         finally:
             account.flying -= count
 

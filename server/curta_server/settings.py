@@ -112,7 +112,6 @@ class Settings:
     keep_journal_days: float = 7.0
     keep_days: float = 0.0
     """Final expressions are deleted after so many days; 0 means never."""
-    retry_after_s: int = 1
 
     def __post_init__(self) -> None:
         """Raises: ValueError, with a sentence for people, for what would be ignored or go wrong later."""

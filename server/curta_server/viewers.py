@@ -32,7 +32,7 @@ class _AnyMessage(msgspec.Struct):
     """What is looked at in a message that does not fit."""
 
     type: str = ""
-    topic: str = ""
+    topic: Any = ""
 
 
 _any_decoder: Final = msgspec.json.Decoder(_AnyMessage)
@@ -99,7 +99,7 @@ class Viewer:
             data = await self._channel.receive()
             if isinstance(data, bytes):
                 raise ProtocolError(1003, "binary frames are not understood")
-            if len(data) > MESSAGE_BYTES_MAX:
+            if len(data if data.isascii() else data.encode()) > MESSAGE_BYTES_MAX:
                 raise ProtocolError(1009, f"a message has at most {MESSAGE_BYTES_MAX} bytes")
             try:
                 match _decode(data):
@@ -209,7 +209,8 @@ def _decode(data: str) -> BrowserMessage | None:
             raise ProtocolError(1007, f"malformed message: {error}") from None
         if found.type not in ("subscribe", "unsubscribe"):
             return None
-        raise _Refused(found.topic[:64], Problem("unprocessable", f"It does not fit: {error}.")) from None
+        topic = found.topic[:64] if isinstance(found.topic, str) else ""
+        raise _Refused(topic, Problem("unprocessable", f"It does not fit: {error}.")) from None
     except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
         raise ProtocolError(1007, f"malformed message: {error}") from None
 

@@ -19,7 +19,7 @@ from curta_server import store
 from curta_server.credentials import Credentials, Token, TokenEnded
 from tests.integration.orchestrators import Orchestrator, leader_and_follower, orchestrator
 from tests.support.drafts import scalar
-from tests.support.processes import AGENT
+from tests.support.processes import ADMIN, AGENT
 from tests.support.waiting import until
 
 COOKIE = "curta_session"
@@ -54,6 +54,25 @@ async def browser(server: Orchestrator, secret: str = "") -> AsyncIterator[httpx
             answer = await http.post("/session", json={"token": secret})
             assert answer.status_code == 200, answer.text
         yield http
+
+
+async def test_cookies_of_others_are_nobodys_business(server: Orchestrator) -> None:
+    """All applications of a host share a browser's cookies, and not all write UTF-8."""
+    for cookie, token, status in (
+        (b"other=caf\xe9", ADMIN, 200),
+        (b"other=caf\xe9", None, 401),
+        (b"curta_session=\xff\xfe", None, 401),
+    ):
+        headers: list[tuple[bytes, bytes]] = [(b"Cookie", cookie)]
+        if token is not None:
+            headers.append((b"Authorization", f"Bearer {token}".encode()))
+        async with httpx.AsyncClient(base_url=server.url, headers=headers, trust_env=False) as http:
+            assert (await http.get("/expressions")).status_code == status, cookie
+    async with browser(server, ADMIN) as http:
+        session = http.cookies[COOKIE].encode()
+        http.cookies.clear()
+        mixed = [(b"Cookie", b"other=caf\xe9; " + COOKIE.encode() + b"=" + session)]
+        assert (await http.get("/session", headers=mixed)).status_code == 200
 
 
 def problem(answer: httpx.Response) -> tuple[int, str]:
@@ -242,7 +261,8 @@ async def test_what_waits_in_a_sessions_name_ends_with_it_everywhere_within_a_se
     @contextlib.asynccontextmanager
     async def noted(credentials: Credentials, token: Token) -> AsyncIterator[None]:
         async with real(credentials, token):
-            begun.append(token.session)
+            if token.session is not None:
+                begun.append(token.session)
             yield
 
     monkeypatch.setattr(Credentials, "while_good", noted)

@@ -106,6 +106,25 @@ async def test_open_expressions_are_limited_for_each_user(database_url: str, eng
         await server.admin.ask("GET", "/readyz")
 
 
+async def test_what_is_sent_again_opens_nothing(database_url: str, engine: AsyncEngine) -> None:
+    async with town(database_url, engine, open_expressions_max=3) as (_, anna, _):
+        first = await anna.submit("8+9", id="again")
+        for _ in range(5):
+            assert (await anna.submit("8+9", id="again"))["id"] == first["id"]
+        # Those counted nothing: there are two places left.
+        for n in range(2):
+            await anna.submit(f"{n}+1", id=f"open {n}")
+        await refused(anna.http.post("/expressions", content="1+2"))
+        assert (await anna.submit("8+9", id="again"))["id"] == first["id"], "however much is open"
+        await anna.problem("POST", "/expressions", status=422, json={"expression": "9+9", "id": "again"})
+        both = [{"expression": "8+9", "id": "again"}, {"expression": "0+1", "id": "open 0"}]
+        answer = await anna.ask("POST", "/expressions/batch", json={"expressions": both})
+        assert [one["client_id"] for one in answer["items"]] == ["again", "open 0"]
+        with_new = {"expressions": [*both, {"expression": "1+2"}]}
+        await refused(anna.http.post("/expressions/batch", json=with_new))
+        assert await scalar(engine, "SELECT count(*) FROM expressions") == 3
+
+
 async def test_open_expressions_are_counted_now_and_then_and_never_missed(
     engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,6 +208,7 @@ async def test_agents_sockets_are_limited_for_each_token(database_url: str, engi
             response = caught.value.response
             assert response.status_code == 429 and int(response.headers["Retry-After"]) >= 1
             assert b"too_many_requests" in response.body
+            assert response.headers["Cache-Control"] == "no-store", "as of all answers"
             async with server.agent(secret=secret) as other:
                 await other.join()
             await one.cut()

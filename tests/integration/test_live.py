@@ -253,6 +253,9 @@ async def test_what_does_not_fit_is_answered_and_the_connection_goes_on(server: 
         await browser.send(type="subscribe", topic=f"expression/{bare}", root=f"{bare}.7")
         assert (await browser.take())["code"] == "not_found"
         await browser.send(type="of a later release")
+        await browser.send(type="of a later release", topic={"a": 1})
+        await browser.send(type="subscribe", topic=5)
+        assert ((await browser.take())["code"], browser.errors[-1]["topic"]) == ("unprocessable", "")
         await browser.send(type="unsubscribe", topic="expressions")
         for number in range(viewers.SUBSCRIPTIONS_MAX):
             await browser.subscribe(f"expression/{(await server.admin.submit(f'{number}'))['id']}")
@@ -264,7 +267,14 @@ async def test_what_does_not_fit_is_answered_and_the_connection_goes_on(server: 
 
 @pytest.mark.parametrize(
     ("said", "code"),
-    [("no JSON", 1007), ("[]", 1007), ('{"type": 1}', 1007), (b"{}", 1003), (" " * 70_000, 1009)],
+    [
+        ("no JSON", 1007),
+        ("[]", 1007),
+        ('{"type": 1}', 1007),
+        (b"{}", 1003),
+        (" " * 70_000, 1009),
+        ("€" * 30_000, 1009),
+    ],
 )
 async def test_who_talks_nonsense_is_cut_off(server: Orchestrator, said: str | bytes, code: int) -> None:
     async with LiveClient(server.url, ADMIN) as browser:

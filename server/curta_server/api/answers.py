@@ -11,11 +11,10 @@ import structlog
 from quart import Quart, Request, Response, Websocket, has_websocket_context, request, websocket
 from werkzeug.exceptions import HTTPException
 
-from curta_server.errors import Problem, unavailable
+from curta_server.errors import PROBLEM_HEADERS, Problem, unavailable
 from curta_server.store import is_outage, outage_sentence
 
 JSON: Final = "application/json"
-PROBLEM_JSON: Final = "application/problem+json"
 
 encoder: Final = msgspec.json.Encoder()
 _log = structlog.get_logger(__name__)
@@ -62,7 +61,8 @@ def nothing() -> Response:
 
 def problem(error: Problem) -> Response:
     """The problem+json answer (RFC 9457)."""
-    response = Response(encoder.encode(error.body()), error.status, content_type=PROBLEM_JSON)
+    response = Response(encoder.encode(error.body()), error.status)
+    response.headers.update(PROBLEM_HEADERS)
     response.headers.update(error.headers)
     return response
 

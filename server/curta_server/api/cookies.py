@@ -10,7 +10,7 @@ from typing import Final
 
 from quart import Response
 from werkzeug.datastructures import Headers
-from werkzeug.http import parse_cookie
+from werkzeug.sansio.http import parse_cookie
 
 from curta_server.credentials import SESSION_DAYS
 
@@ -19,7 +19,8 @@ LASTS: Final = timedelta(days=SESSION_DAYS)
 
 
 def secret_of(headers: Headers) -> str | None:
-    """The session's secret that a request or a handshake carries."""
+    """The session's secret that a request or a handshake carries. Other cookies of the same host, of which
+    some are no UTF-8, are nobody's business here."""
     return parse_cookie(headers.get("Cookie", "")).get(NAME)
 
 

@@ -18,7 +18,7 @@ from curta_server.api.access import ended
 from curta_server.credentials import TokenEnded
 from curta_server.errors import Problem, unavailable
 from curta_server.limits import Buckets, Budget, Places
-from curta_server.quota import Quota
+from curta_server.quota import Quota, Taken
 
 if TYPE_CHECKING:
     from curta_server.api.services import Services
@@ -51,10 +51,19 @@ class Gate:
         if wait_s:
             raise _later("rate", "Expressions come faster with this token than is allowed.", wait_s)
 
-    def places(self, owner: str, count: int) -> AbstractAsyncContextManager[None]:
-        """So many expressions are to be stored by the block, all of the owner's. Raises: Problem 429 where
-        too many of them are open."""
+    def places(self, owner: str, count: int) -> AbstractAsyncContextManager[Taken]:
+        """So many expressions are to be stored by the block, all of the owner's; it says how many were new.
+        Raises: Problem 429 where too many of them are open."""
         return self._open.places(owner, count)
+
+    @asynccontextmanager
+    async def while_good(self, token: Token) -> AsyncIterator[None]:
+        """The block waits for somebody else. Raises: Problem 401 as soon as the token is good no more."""
+        try:
+            async with self._credentials.while_good(token):
+                yield
+        except TokenEnded:
+            raise ended(is_session=token.session is not None) from None
 
     @asynccontextmanager
     async def waiting(self, token: Token) -> AsyncIterator[None]:
@@ -63,10 +72,8 @@ class Gate:
         if not self._waiting.take(token.id):
             raise _later("waiting", "So many requests with this token are waiting already.", CROWDED_S)
         try:
-            async with self._credentials.while_good(token):
+            async with self.while_good(token):
                 yield
-        except TokenEnded:
-            raise ended(is_session=token.session is not None) from None
         finally:
             self._waiting.give_back(token.id)
 

@@ -12,14 +12,19 @@ import base64
 import binascii
 import re
 from collections.abc import Sequence
-from typing import Annotated, Final, TypeVar
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 from uuid import UUID
 
 import msgspec
-from quart import current_app, request
+from quart import current_app, g, request
 from werkzeug.exceptions import RequestTimeout
 
+from curta_server.api.services import context
 from curta_server.errors import Problem
+
+if TYPE_CHECKING:
+    from curta_server.credentials import Token
 
 T = TypeVar("T")
 
@@ -46,9 +51,11 @@ async def body() -> bytes:
 
 async def raw_body() -> bytes:
     """The whole body, however it is encoded. Raises: what becomes 413 or 400 when it is too large or too
-    slow."""
+    slow, and Problem 401 where its token ends before it is here."""
+    token: Token | None = g.get("token")
+    good = nullcontext() if token is None else context().gate.while_good(token)
     try:
-        async with asyncio.timeout(current_app.config["BODY_TIMEOUT"]):
+        async with asyncio.timeout(current_app.config["BODY_TIMEOUT"]), good:
             data: bytes = await request.body
     except TimeoutError:
         raise RequestTimeout from None

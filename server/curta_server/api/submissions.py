@@ -138,13 +138,34 @@ async def plan_expression() -> Response:
 
 async def _store(drafts: Sequence[store.Draft]) -> list[store.Insertion]:
     """What became of the drafts, which are all the caller's. Raises: Problem 429, 503."""
-    services, gate = context().services, context().gate
     # Bare numbers are final when they are stored.
-    opening = sum(draft.value is None for draft in drafts)
+    opening = [draft for draft in drafts if draft.value is None]
+    try:
+        return await _store_in_places(drafts, len(opening))
+    except Problem as problem:
+        if problem.code != "too_many_requests":
+            raise
+        async with context().services.engine.connect() as connection:
+            known = await store.count_known(connection, opening)
+        if not known:
+            raise
+    # What is sent again opens nothing, and is answered however much is open.
+    return await _store_in_places(drafts, len(opening) - known)
+
+
+async def _store_in_places(drafts: Sequence[store.Draft], opening: int) -> list[store.Insertion]:
+    """The same, where at most so many of them open something."""
+    services = context().services
     if not opening:
         return await services.intake.submit(drafts)
-    async with gate.places(caller().name, opening):
-        return await services.intake.submit(drafts)
+    async with context().gate.places(caller().name, opening) as taken:
+        insertions = await services.intake.submit(drafts)
+        new = sum(
+            draft.value is None and isinstance(insertion, store.Stored)
+            for draft, insertion in zip(drafts, insertions, strict=True)
+        )
+        taken.count = min(new, opening)
+        return insertions
 
 
 async def _read_submission() -> tuple[Wanted, str | None]:

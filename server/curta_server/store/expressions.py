@@ -280,6 +280,12 @@ async def _existing(
     return found
 
 
+async def count_known(connection: AsyncConnection, drafts: Sequence[Draft]) -> int:
+    """How many of the drafts are there already, under their owner's id."""
+    named = [i for i, draft in enumerate(drafts) if draft.client_id is not None]
+    return len(await _existing(connection, drafts, named))
+
+
 async def expression(connection: AsyncConnection, id: UUID, *, full: bool = False) -> ExpressionRow | None:
     """The expression, in full with its whole text and result; None where there is none."""
     row = (await connection.execute(_ONE[full], {"id": id})).one_or_none()

@@ -60,6 +60,7 @@ def test_secrets_are_masked_wherever_they_stand(form: str, monkeypatch: pytest.M
         f"token {SECRET}",
         url=f"http://host/#token={SECRET}",
         headers={"Authorization": "Bearer s3cr3t-header"},
+        spelt=["bearer s3cr3t-lower", "BEARER   s3cr3t-upper"],
     )
     log.info("connecting", database_url="postgresql://u:s3cr3t@host/db", text="postgresql://u:s3cr3t@host/db")
     logging.getLogger("asyncio").error("with %s", ["Bearer s3cr3t-list"])
