@@ -79,7 +79,10 @@ Visit = Callable[..., Awaitable[Visitor]]
 @pytest_asyncio.fixture(loop_scope="session")
 async def visit(browser: "Browser") -> AsyncIterator[Visit]:
     """`await visit(url, secret)`: somebody's browser, signed in by the link; as nobody yet without a
-    secret."""
+    secret.
+
+    A test names it behind what it visits, which then outlives the browser: else its last words are that
+    nobody answers."""
     async with AsyncExitStack() as stack:
 
         async def visit(url: str, secret: str | None = None, **options: Any) -> Visitor:

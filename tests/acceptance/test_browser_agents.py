@@ -17,7 +17,7 @@ LOST_MS = 20_000
 
 
 async def test_a_silent_agent_turns_amber_and_red_and_everybody_sees_what_becomes_of_its_tasks(
-    visit: Visit, make_cluster: Callable[..., Cluster]
+    make_cluster: Callable[..., Cluster], visit: Visit
 ) -> None:
     cluster = make_cluster()
     mortal = cluster.start_agent("mortal", slots=2)
@@ -60,7 +60,7 @@ async def _fates(visitor: Visitor, expected: dict[str, str]) -> None:
 
 
 async def test_an_admin_drains_and_disconnects_an_agent(
-    visit: Visit, make_cluster: Callable[..., Cluster]
+    make_cluster: Callable[..., Cluster], visit: Visit
 ) -> None:
     cluster = make_cluster()
     for name in ("first", "second"):

@@ -108,7 +108,7 @@ async def test_a_hidden_tab_closes_its_socket_and_a_visible_one_goes_on(
 
 
 async def test_the_page_goes_on_after_the_servers_restart_and_after_an_agents_death(
-    visit: Visit, make_cluster: Callable[..., Cluster]
+    make_cluster: Callable[..., Cluster], visit: Visit
 ) -> None:
     cluster = make_cluster()
     agent = cluster.start_agent("mortal", slots=2)

@@ -77,7 +77,7 @@ async def test_a_link_that_is_cut_off_or_mistyped_leads_to_the_sign_in(
 
 
 async def test_while_the_server_is_away_it_is_said_and_when_it_is_back_that_has_passed(
-    visit: Visit, make_cluster: Callable[..., Cluster]
+    make_cluster: Callable[..., Cluster], visit: Visit
 ) -> None:
     cluster = make_cluster()
     visitor = await visit(cluster.url, ADMIN)
