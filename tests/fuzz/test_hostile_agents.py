@@ -195,8 +195,8 @@ async def test_ordinary_agents_compute_on_among_hostile_ones(cluster: Cluster) -
         assert (await admin.agents())["honest"]["status"] == "connected"
         lags = lag_s((await admin.http.get("/metrics")).text)
     assert computed > SECONDS
-    # One in eight may be the machine's fault, which has other things to do: there are a few dozen in all.
-    assert sum(count for limit, count in lags if limit > 0.05) <= sum(count for _, count in lags) / 8, lags
+    # One in twenty may be the machine's fault, which has other things to do.
+    assert sum(count for limit, count in lags if limit > 0.05) <= sum(count for _, count in lags) / 20, lags
     assert not [
         line
         for line in cluster.server.output.splitlines()

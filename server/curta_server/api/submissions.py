@@ -160,11 +160,10 @@ async def _store_in_places(drafts: Sequence[store.Draft], opening: int) -> list[
         return await services.intake.submit(drafts)
     async with context().gate.places(caller().name, opening) as taken:
         insertions = await services.intake.submit(drafts)
-        new = sum(
+        taken.count = sum(
             draft.value is None and isinstance(insertion, store.Stored)
             for draft, insertion in zip(drafts, insertions, strict=True)
         )
-        taken.count = min(new, opening)
         return insertions
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from curta_server.core.crew import Agent
 from curta_server.core.execution import OPERATION_COUNT, READY, Execution
-from curta_server.core.fair import Fair, H, Holder
+from curta_server.core.fair import Fair, H, order
 
 ASSIGN_BUDGET = 4_000
 """Tasks handed out in one turn, about 20 ms; the next ones follow in the next turn."""
@@ -212,7 +212,7 @@ class Allocation:
             for operations, idle in self._idle.items():
                 if operations >> operation & 1:
                     agent = idle.first()
-                    if agent is not None and (best is None or _comes_before(agent, best)):
+                    if agent is not None and (best is None or order(agent) < order(best)):
                         best = agent
             return best
         free = [
@@ -225,7 +225,7 @@ class Allocation:
         others = [agent for agent in free if agent.id not in avoided]
         if not others and task not in execution.seconds and not is_worth_waiting(avoided, operation):
             others = free
-        return min(others, key=lambda agent: (agent.held, agent.turn), default=None)
+        return min(others, key=order, default=None)
 
 
 def _least(queues: Sequence[Fair[H]], offered: int) -> H | None:
@@ -234,13 +234,9 @@ def _least(queues: Sequence[Fair[H]], offered: int) -> H | None:
     for operation, queue in enumerate(queues):
         if offered >> operation & 1 and queue:
             first = queue.first()
-            if first is not None and (best is None or _comes_before(first, best)):
+            if first is not None and (best is None or order(first) < order(best)):
                 best = first
     return best
-
-
-def _comes_before(one: Holder, other: Holder) -> bool:
-    return one.held < other.held or (one.held == other.held and one.turn < other.turn)
 
 
 def _quantum(queues: Sequence[Fair[H]], offered: int, item: H) -> int:

@@ -22,6 +22,11 @@ class Holder(Protocol):
     turn: int
 
 
+def order(item: Holder) -> tuple[int, int]:
+    """Whose is the smallest comes first."""
+    return item.held, item.turn
+
+
 H = TypeVar("H", bound=Holder)
 
 
@@ -76,7 +81,7 @@ class Fair(Generic[H]):
         return heap[1][0] if len(heap) == 2 else min(heap[1][0], heap[2][0])
 
     def _push(self, item: H) -> None:
-        entry = (item.held, item.turn, item)
+        entry = (*order(item), item)
         self._entries[item] = entry
         heappush(self._heap, entry)
         if len(self._heap) > 2 * len(self._entries) + 64:

@@ -20,6 +20,14 @@ class Somebody:
         self.turn = next(TURNS)
 
 
+def serve(queue: Fair[Somebody]) -> Somebody:
+    """Whoever comes first gets a slot."""
+    first = queue.first()
+    assert first is not None
+    first.gets(1)
+    return first
+
+
 def test_whoever_holds_least_comes_first() -> None:
     queue: Fair[Somebody] = Fair()
     much, little = Somebody(5), Somebody(1)
@@ -33,12 +41,7 @@ def test_among_equals_whoever_waited_longest_comes_first() -> None:
     people = [Somebody() for _ in range(4)]
     for one in people:
         queue.add(one)
-    turns = []
-    for _ in range(8):
-        first = queue.first()
-        assert first is not None
-        turns.append(people.index(first))
-        first.gets(1)
+    turns = [people.index(serve(queue)) for _ in range(8)]
     assert turns == [0, 1, 2, 3, 0, 1, 2, 3]
 
 
@@ -49,10 +52,8 @@ def test_who_had_a_slot_and_gave_it_back_unseen_waits_behind_those_who_had_none(
         queue.add(one)
     turns = []
     for _ in range(6):
-        first = queue.first()
-        assert first is not None
+        first = serve(queue)
         turns.append(people.index(first))
-        first.gets(1)
         first.held -= 1
         queue.add(first)
     assert turns == [0, 1, 2, 0, 1, 2]
