@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -31,7 +32,7 @@ def cluster(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) 
 @pytest.fixture
 async def user(cluster: Cluster, admin: Client) -> AsyncIterator[Client]:
     """A user with nothing submitted."""
-    _, secret = await admin.make_token(f"user {id(admin)}", "user")
+    _, secret = await admin.make_token(f"user {uuid4()}", "user")
     async with Client(cluster.url, secret) as client:
         yield client
 
