@@ -15,7 +15,8 @@ import msgspec
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
-from websockets.http11 import Request
+from websockets.datastructures import Headers
+from websockets.http11 import Request, Response
 
 from curta_server import metrics
 from curta_server.channel import PartsProtocol
@@ -175,6 +176,19 @@ class _Refused(Exception):
         self.problem = problem
 
 
+def _refusal(status: int, text: str) -> Response:
+    """The answer to a handshake that `websockets` refuses with the status; the text's first line says why."""
+    code = {HTTPStatus.METHOD_NOT_ALLOWED: "method_not_allowed", HTTPStatus.INTERNAL_SERVER_ERROR: "internal"}
+    problem = Problem(code.get(HTTPStatus(status), "malformed"), text.partition("\n")[0])
+    metrics.http_refusals.labels(problem.code).inc()
+    body = msgspec.json.encode(problem.body())
+    # Those who speak another version are told ours (RFC 6455, section 4.4).
+    more = {"Content-Length": str(len(body)), "Connection": "close", "Sec-WebSocket-Version": "13"}
+    return Response(
+        problem.status, HTTPStatus(problem.status).phrase, Headers({**PROBLEM_HEADERS, **more}), body
+    )
+
+
 class BoundedSocket(PartsProtocol):
     """One WebSocket, from its upgrade on. Who does not read is dropped, and gets no pongs meanwhile."""
 
@@ -188,11 +202,20 @@ class BoundedSocket(PartsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._known = connections
+        self.conn.reject = _refusal  # type: ignore[method-assign]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # What HTTP took for a handshake may be none to a stricter reader, who then waits for ever.
         self._known.enter(self, HEAD, time.monotonic())
         super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if not self.handshake_initiated:
+            # Heads are handed over whole: what HTTP took for a handshake is none to a stricter reader.
+            if not (answer := b"".join(self.conn.data_to_send())):
+                answer = _refusal(HTTPStatus.BAD_REQUEST, "This is no valid WebSocket handshake.").serialize()
+            self.transport.write(answer)
+            self.end()
 
     def handle_connect(self, event: Request) -> None:
         self._known.leave(self)

@@ -3,6 +3,7 @@ too much or reads nothing ends, and costs the others nothing."""
 
 import asyncio
 import contextlib
+import json
 import socket
 import struct
 import time
@@ -64,11 +65,26 @@ class Wire:
 
     async def status(self) -> int:
         """The status of the next answer, which is read to its end."""
+        return (await self.answer())[0]
+
+    async def problem(self) -> dict[str, Any]:
+        """The next answer, a problem with everything that problems have."""
+        status, headers, body = await self.answer()
+        assert headers["content-type"] == "application/problem+json"
+        assert (headers["cache-control"], headers["x-content-type-options"]) == ("no-store", "nosniff")
+        problem: dict[str, Any] = json.loads(body)
+        assert problem["status"] == status
+        return problem
+
+    async def answer(self) -> tuple[int, dict[str, str], bytes]:
         async with asyncio.timeout(5):
             head = (await self.reader.readuntil(b"\r\n\r\n")).decode()
             headers = dict(line.lower().split(": ", 1) for line in head.split("\r\n")[1:] if line)
-            await self.reader.readexactly(int(headers["content-length"]))
-            return int(head.split()[1])
+            return (
+                int(head.split()[1]),
+                headers,
+                await self.reader.readexactly(int(headers["content-length"])),
+            )
 
     async def gone(self, *, within_s: float = 10.0) -> float:
         """Return when the server has closed, with the seconds it took; what it said before is thrown away."""
@@ -328,7 +344,41 @@ async def test_a_handshake_that_only_one_of_two_parsers_takes_for_one_is_given_u
         + b"X-A: b\r\n" * 300
         + b"\r\n"
     )
+    assert (await wire.problem())["type"] == "/problems/malformed"
     await wire.gone(within_s=5)
+
+
+HANDSHAKE = {
+    "Host": "x",
+    "Connection": "upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    "Sec-WebSocket-Version": "13",
+}
+
+
+@pytest.mark.parametrize(
+    ("method", "changed", "status", "code", "named"),
+    [
+        ("GET", {"Sec-WebSocket-Version": "8"}, 400, "malformed", "Sec-WebSocket-Version"),
+        ("GET", {"Sec-WebSocket-Version": None}, 400, "malformed", "Sec-WebSocket-Version"),
+        ("GET", {"Sec-WebSocket-Key": None}, 400, "malformed", "Sec-WebSocket-Key"),
+        ("GET", {"Sec-WebSocket-Key": "short"}, 400, "malformed", "Sec-WebSocket-Key"),
+        ("POST", {}, 405, "method_not_allowed", "POST"),
+    ],
+)
+async def test_a_handshake_that_is_none_is_answered_as_any_other_problem(
+    site: Site, method: str, changed: dict[str, str | None], status: int, code: str, named: str
+) -> None:
+    fields = {name: value for name, value in (HANDSHAKE | changed).items() if value is not None}
+    wire = await site.dial()
+    lines = [f"{method} / HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items()), "", ""]
+    wire.send("\r\n".join(lines).encode())
+    problem = await wire.problem()
+    assert (problem["status"], problem["type"]) == (status, f"/problems/{code}")
+    assert named in problem["detail"]
+    await wire.gone(within_s=5)
+    assert len(site.connections) == 0
 
 
 async def test_pings_of_one_who_does_not_listen_fill_no_memory_and_it_is_dropped(site: Site) -> None:
