@@ -21,13 +21,13 @@ from curta_server.channel import Channel, DirectConnection, PeerGone
 from curta_server.credentials import TokenEnded
 from curta_server.dispatcher import Dispatcher
 from curta_server.errors import Problem, unavailable
-from curta_server.hearing import named, read
+from curta_server.hearing import decoded, named, read
 from curta_server.outbox import Outbox, SessionEnded
 from curta_server.roster import Guest
 from curta_server.settings import Settings
 from curta_server.values import printable
 from curta_wire import PROTOCOL, SUBPROTOCOL
-from curta_wire.codec import ProtocolError, decode_from_agent, encode, other_protocol
+from curta_wire.codec import ProtocolError, encode, other_protocol
 from curta_wire.frames import OPERATIONS, Hello, Redirect
 from curta_wire.offload import Offload
 
@@ -193,15 +193,22 @@ async def serve(
 
 async def receive_hello(channel: Channel, timeout_s: float) -> Hello:
     """The first frame. Raises: ProtocolError."""
-    try:
-        async with asyncio.timeout(timeout_s):
-            while (frame := decode_from_agent(await channel.receive())) is None:
-                pass  # a type that only later versions know
-    except TimeoutError:
-        raise ProtocolError(1008, f"no hello within {timeout_s:g} s") from None
+    until = asyncio.get_running_loop().time() + timeout_s
+    frame = None
+    while frame is None:  # a type that only later versions know
+        try:
+            async with asyncio.timeout_at(until):
+                data = await channel.receive()
+        except TimeoutError:
+            raise ProtocolError(1008, f"no hello within {timeout_s:g} s") from None
+        frame = await decoded(data, _nobody_waits)
     if not isinstance(frame, Hello):
         raise ProtocolError(1008, "the first frame must be a hello")
     return frame
+
+
+def _nobody_waits() -> None:
+    """Before its hello there is no agent that could be thought silent."""
 
 
 async def read_ahead(channel: Channel) -> str | bytes | None:

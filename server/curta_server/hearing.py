@@ -17,10 +17,10 @@ from curta_server.channel import Channel
 from curta_server.core.events import Answer, Answered, Beaten, Heard, Named
 from curta_server.dispatcher import Dispatcher
 from curta_server.settings import Settings
-from curta_server.slices import Slices
+from curta_server.slices import Slices, turn
 from curta_wire import numbers
 from curta_wire.codec import ProtocolError, decode_from_agent
-from curta_wire.frames import Attempt, Bye, Heartbeat, Hello, Result, Results
+from curta_wire.frames import AgentFrame, Attempt, Bye, Heartbeat, Hello, Result, Results
 from curta_wire.offload import Offload, OffloadError
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ log = structlog.get_logger()
 
 RESULTS_PER_EVENT: Final = 1_000
 """Longer frames become several events, so that a turn of the dispatcher may end between them."""
+LONG_FRAME: Final = 128 * 1024
+"""Longer frames wait for their turn, whoever sent them: reading one of 4 MiB takes up to 30 ms."""
 HEARD_EVERY_S: Final = 0.25
 """So often it is said of an agent whose values are being looked at that it is not silent."""
 BYE_S: Final = 6.0
@@ -58,7 +60,7 @@ async def read(
         data = await channel.receive() if ahead is None else ahead
         ahead = None
         try:
-            frame = decode_from_agent(data)
+            frame = await decoded(data, hear)
         except ProtocolError as error:
             log.warning("malformed frame", agent=agent, code=error.code, reason=error.reason)
             session.outbox.close(error.code, error.reason)
@@ -82,6 +84,18 @@ async def read(
             case Hello():
                 session.outbox.close(1008, "a second hello")
                 return
+
+
+async def decoded(data: str | bytes, hear: Callable[[], None]) -> AgentFrame | None:
+    """What `decode_from_agent` says, which takes a turn where the frame is long; `hear` is called now and
+    then meanwhile. Raises: ProtocolError."""
+    if len(data) <= LONG_FRAME:
+        return decode_from_agent(data)
+    with repeated(hear):
+        await turn()
+        frame = decode_from_agent(data)
+        await turn()
+    return frame
 
 
 async def named(held: Sequence[Attempt]) -> Collection[Named]:

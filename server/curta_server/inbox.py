@@ -10,8 +10,8 @@ from typing import Final
 
 from curta_server.core.events import Answered, Beaten, Event, Joined
 
-TURN_WEIGHT: Final = 4_000
-"""Results and held attempts that one turn deals with: about 30 ms."""
+TURN_WEIGHT: Final = 2_000
+"""Results and held attempts that one turn deals with: about 15 ms."""
 
 
 class Inbox:
