@@ -12,12 +12,13 @@ class Run:
     """One attempt in somebody's hands; afterwards, with `value` and `finished_s`, the row for the journal.
 
     `name` is the task on the wire, `push` counts the pushes of the session that carried it; times are the
-    caller's monotonic seconds. `value` None in the journal means division by zero.
+    caller's monotonic seconds. `value` None in the journal means division by zero. `is_durable` is the
+    journal's mark on a row that it has stored, made before the scheduler hears of it.
     """
 
     __slots__ = (
-        "agent", "attempt", "duration_ms", "execution", "finished_s", "given_up", "leased_s", "name", "push",
-        "started_s", "task", "value",
+        "agent", "attempt", "duration_ms", "execution", "finished_s", "given_up", "is_durable", "leased_s",
+        "name", "push", "started_s", "task", "value",
     )  # fmt: skip
 
     def __init__(
@@ -35,6 +36,7 @@ class Run:
         self.finished_s = now
         self.leased_s = now
         self.given_up = False
+        self.is_durable = False
         self.value: str | None = None
 
 
