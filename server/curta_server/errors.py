@@ -7,6 +7,8 @@ leadership. Whatever else is raised is a defect: a 500 and a traceback in the lo
 from collections.abc import Mapping
 from typing import Any, Final
 
+import msgspec
+
 PROBLEMS: dict[str, tuple[int, str]] = {
     "malformed": (400, "The request is malformed"),
     "invalid_expression": (400, "The expression is not valid"),
@@ -61,6 +63,13 @@ PROBLEM_HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
 }
 """Of every problem's answer, also where it passes by the application: before an upgrade, from the parser."""
+
+
+def last_answer(problem: Problem) -> tuple[dict[str, str], bytes]:
+    """Headers and body of an answer that passes by the application, and after which the connection closes."""
+    body = msgspec.json.encode(problem.body())
+    own = {"Content-Length": str(len(body)), "Connection": "close"}
+    return {**PROBLEM_HEADERS, **own, **problem.headers}, body
 
 
 def unavailable(detail: str, retry_after_s: int = 1) -> Problem:

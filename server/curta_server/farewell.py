@@ -8,9 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import msgspec
-
-from curta_server.errors import PROBLEM_HEADERS, unavailable
+from curta_server.errors import last_answer, unavailable
 
 # Every ASGI library has types of its own for these; they agree in being mappings with a `type`.
 Message = Any
@@ -49,13 +47,7 @@ class Farewell:
 
 async def _answer(send: Send) -> None:
     problem = unavailable("This orchestrator is stopping.")
-    body = msgspec.json.encode(problem.body())
-    headers = {
-        **PROBLEM_HEADERS,
-        "content-length": str(len(body)),
-        "connection": "close",
-        **problem.headers,
-    }
+    headers, body = last_answer(problem)
     encoded = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": problem.status, "headers": encoded})
     await send({"type": "http.response.body", "body": body})

@@ -195,20 +195,16 @@ class Journal:
         if self._are_others_next:
             rows = max(1, rows_max - sum(len(batch.runs) for batch in batches))
             batches += self._take(self._waiting, rows, max(0, COMMIT_BYTES - sum(b.weight for b in batches)))
-        # An end brings rows along that were appended before: each is stored with the first that is taken, and
-        # left out where it comes again. So are rows of others that are no longer wanted.
-        runs = [run for batch in batches[:urgent] for run in batch.runs if not run.is_durable]
-        finals = [final for batch in batches for final in batch.finals]
-        others = [
-            run
-            for batch in batches[urgent:]
-            for run in batch.runs
-            if not run.is_durable and run.execution.uncommitted.get(run.task) is run
-        ]
-        if runs:
-            brought = set(runs)
-            others = [run for run in others if run not in brought]
-        runs += others
+        runs: list[Run] = []
+        finals: list[store.Final] = []
+        for place, batch in enumerate(batches):
+            finals.extend(batch.finals)
+            for run in batch.runs:
+                # Not what is in a commit with, or before, its expression's end; nor what is no longer wanted.
+                is_wanted = place < urgent or run.execution.uncommitted.get(run.task) is run
+                if is_wanted and not run.is_taken:
+                    run.is_taken = True
+                    runs.append(run)
         started, self._started = self._started, {}
         began = time.perf_counter()
         ended: list[str] = []
@@ -216,8 +212,6 @@ class Journal:
             ended = await self._commit(self._columns(runs), finals, started)
         metrics.journal_batch_rows.observe(len(runs))
         metrics.journal_commit_seconds.observe(time.perf_counter() - began)
-        for run in runs:
-            run.is_durable = True
         self.backlog -= sum(len(batch.runs) for batch in batches)
         self._backlog_bytes -= sum(batch.bytes for batch in batches)
         self._stored(runs, ended)

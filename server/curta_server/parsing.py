@@ -11,7 +11,6 @@ import time
 from http import HTTPStatus
 from typing import Any, Final
 
-import msgspec
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
@@ -21,7 +20,7 @@ from websockets.http11 import Request, Response
 from curta_server import metrics
 from curta_server.channel import PartsProtocol
 from curta_server.connections import ANSWERING, CLOSING, HEAD, IDLE, REST, Connections
-from curta_server.errors import PROBLEM_HEADERS, Problem, unavailable
+from curta_server.errors import Problem, last_answer, unavailable
 
 PIPELINE_MAX: Final = 16
 """Requests sent ahead of their answers. Each is a hundred times larger here than on the wire."""
@@ -147,12 +146,7 @@ class BoundedHttp(HttpToolsProtocol):
             if self._is_in_head or not self._is_in_message or cycle.response_started or self.pipeline:
                 cycle.keep_alive = False  # what came before is answered, then it is closed
                 return
-        body = msgspec.json.encode(problem.body())
-        headers = {**PROBLEM_HEADERS, "content-length": len(body), **problem.headers}
-        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        phrase = HTTPStatus(problem.status).phrase
-        head = f"HTTP/1.1 {problem.status} {phrase}\r\n{lines}connection: close\r\n\r\n"
-        self.transport.write(head.encode() + body)
+        self.transport.write(_response(problem).serialize())
         self.end()
 
     def _too_long(self) -> Problem:
@@ -176,17 +170,19 @@ class _Refused(Exception):
         self.problem = problem
 
 
+def _response(problem: Problem) -> Response:
+    headers, body = last_answer(problem)
+    return Response(problem.status, HTTPStatus(problem.status).phrase, Headers(headers), body)
+
+
 def _refusal(status: int, text: str) -> Response:
     """The answer to a handshake that `websockets` refuses with the status; the text's first line says why."""
     code = {HTTPStatus.METHOD_NOT_ALLOWED: "method_not_allowed", HTTPStatus.INTERNAL_SERVER_ERROR: "internal"}
-    problem = Problem(code.get(HTTPStatus(status), "malformed"), text.partition("\n")[0])
-    metrics.http_refusals.labels(problem.code).inc()
-    body = msgspec.json.encode(problem.body())
     # Those who speak another version are told ours (RFC 6455, section 4.4).
-    more = {"Content-Length": str(len(body)), "Connection": "close", "Sec-WebSocket-Version": "13"}
-    return Response(
-        problem.status, HTTPStatus(problem.status).phrase, Headers({**PROBLEM_HEADERS, **more}), body
-    )
+    ours = {"Sec-WebSocket-Version": "13"}
+    problem = Problem(code.get(HTTPStatus(status), "malformed"), text.partition("\n")[0], headers=ours)
+    metrics.http_refusals.labels(problem.code).inc()
+    return _response(problem)
 
 
 class BoundedSocket(PartsProtocol):

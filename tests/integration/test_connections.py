@@ -7,7 +7,7 @@ import json
 import socket
 import struct
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -329,6 +329,21 @@ async def test_five_hundred_slow_heads_do_not_keep_others_waiting(site: Site) ->
 # --- WebSockets -------------------------------------------------------------------------------------------
 
 
+HANDSHAKE = {
+    "Host": "x",
+    "Connection": "upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    "Sec-WebSocket-Version": "13",
+}
+
+
+def handshake(method: str = "GET", headers: Mapping[str, str | None] = HANDSHAKE, more: str = "") -> bytes:
+    """A request for a WebSocket, without the headers that are None; `more` lines follow."""
+    lines = [f"{name}: {value}\r\n" for name, value in headers.items() if value is not None]
+    return f"{method} / HTTP/1.1\r\n{''.join(lines)}{more}\r\n".encode()
+
+
 async def test_a_websocket_is_no_http_connection(site: Site) -> None:
     async with connect(f"ws://127.0.0.1:{site.port}/", compression=None) as socket:
         assert len(site.connections) == 0
@@ -338,23 +353,9 @@ async def test_a_websocket_is_no_http_connection(site: Site) -> None:
 
 async def test_a_handshake_that_only_one_of_two_parsers_takes_for_one_is_given_up(site: Site) -> None:
     wire = await site.dial()
-    wire.send(
-        b"GET / HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"
-        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
-        + b"X-A: b\r\n" * 300
-        + b"\r\n"
-    )
+    wire.send(handshake(more="X-A: b\r\n" * 300))
     assert (await wire.problem())["type"] == "/problems/malformed"
     await wire.gone(within_s=5)
-
-
-HANDSHAKE = {
-    "Host": "x",
-    "Connection": "upgrade",
-    "Upgrade": "websocket",
-    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
-    "Sec-WebSocket-Version": "13",
-}
 
 
 @pytest.mark.parametrize(
@@ -370,10 +371,8 @@ HANDSHAKE = {
 async def test_a_handshake_that_is_none_is_answered_as_any_other_problem(
     site: Site, method: str, changed: dict[str, str | None], status: int, code: str, named: str
 ) -> None:
-    fields = {name: value for name, value in (HANDSHAKE | changed).items() if value is not None}
     wire = await site.dial()
-    lines = [f"{method} / HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items()), "", ""]
-    wire.send("\r\n".join(lines).encode())
+    wire.send(handshake(method, HANDSHAKE | changed))
     problem = await wire.problem()
     assert (problem["status"], problem["type"]) == (status, f"/problems/{code}")
     assert named in problem["detail"]
@@ -383,10 +382,7 @@ async def test_a_handshake_that_is_none_is_answered_as_any_other_problem(
 
 async def test_pings_of_one_who_does_not_listen_fill_no_memory_and_it_is_dropped(site: Site) -> None:
     wire = await site.dial(buffer=4096)
-    wire.send(
-        b"GET / HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"
-        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-    )
+    wire.send(handshake())
     async with asyncio.timeout(5):
         await wire.reader.readuntil(b"\r\n\r\n")
     # From here on nobody reads what comes, for long enough to see whether it piles up.

@@ -12,12 +12,12 @@ class Run:
     """One attempt in somebody's hands; afterwards, with `value` and `finished_s`, the row for the journal.
 
     `name` is the task on the wire, `push` counts the pushes of the session that carried it; times are the
-    caller's monotonic seconds. `value` None in the journal means division by zero. `is_durable` is the
-    journal's mark on a row that it has stored, made before the scheduler hears of it.
+    caller's monotonic seconds. `value` None in the journal means division by zero. `is_taken` is the
+    journal's mark on a row that it has put into a commit, which is repeated until it is durable.
     """
 
     __slots__ = (
-        "agent", "attempt", "duration_ms", "execution", "finished_s", "given_up", "is_durable", "leased_s",
+        "agent", "attempt", "duration_ms", "execution", "finished_s", "given_up", "is_taken", "leased_s",
         "name", "push", "started_s", "task", "value",
     )  # fmt: skip
 
@@ -36,7 +36,7 @@ class Run:
         self.finished_s = now
         self.leased_s = now
         self.given_up = False
-        self.is_durable = False
+        self.is_taken = False
         self.value: str | None = None
 
 
