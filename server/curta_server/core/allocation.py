@@ -7,14 +7,14 @@ says what is ready and who is free; the only decision here is the order.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from curta_server.core.crew import Agent
 from curta_server.core.execution import OPERATION_COUNT, READY, Execution
 from curta_server.core.fair import Fair, H, order
 
 ASSIGN_BUDGET = 4_000
-"""Tasks handed out in one turn, about 20 ms; the next ones follow in the next turn."""
+"""Tasks handed out or made to wait in one turn, about 20 ms; the next ones follow in the next turn."""
 
 RETRY_BUDGET = 2_000
 """Tasks that wait for another agent than the free ones, looked at again in one tick."""
@@ -173,6 +173,7 @@ class Allocation:
             agent = self._agent_for(execution, task, of, is_worth_waiting)
             if agent is None:
                 self._parked.append((execution, execution.take(of)))
+                quantum -= 1  # it costs as much as one that is handed out
                 continue
             turns = min(quantum, self._turns(agent, len(execution.ready[of])))
             if task in execution.avoided:
@@ -207,25 +208,33 @@ class Allocation:
     ) -> Agent | None:
         """The free agent that holds least; None where the task has to wait for one that is not free now."""
         avoided = execution.avoided.get(task)
+        best = self._idlest(operation, avoided or ())
+        if best is None and avoided and task not in execution.seconds:
+            # All that are free should not have it: better one of those than to wait for nobody.
+            if not is_worth_waiting(avoided, operation):
+                best = self._idlest(operation, ())
+        return best
+
+    def _idlest(self, operation: int, avoided: Collection[str]) -> Agent | None:
+        """The free agent with this operation that holds least, but for those avoided; these are few."""
         best: Agent | None = None
-        if avoided is None:
-            for operations, idle in self._idle.items():
-                if operations >> operation & 1:
-                    agent = idle.first()
-                    if agent is not None and (best is None or order(agent) < order(best)):
-                        best = agent
-            return best
-        free = [
-            agent
-            for operations, idle in self._idle.items()
-            if operations >> operation & 1
-            for agent in idle
-            if agent.free > 0
-        ]
-        others = [agent for agent in free if agent.id not in avoided]
-        if not others and task not in execution.seconds and not is_worth_waiting(avoided, operation):
-            others = free
-        return min(others, key=order, default=None)
+        for operations, idle in self._idle.items():
+            if operations >> operation & 1:
+                agent = _first_but(idle, avoided) if avoided else idle.first()
+                if agent is not None and (best is None or order(agent) < order(best)):
+                    best = agent
+        return best
+
+
+def _first_but(idle: Fair[Agent], avoided: Collection[str]) -> Agent | None:
+    """Who comes first of those not avoided."""
+    skipped: list[Agent] = []
+    while (agent := idle.first()) is not None and agent.id in avoided:
+        idle.discard(agent)
+        skipped.append(agent)
+    for each in skipped:
+        idle.add(each)
+    return agent
 
 
 def _least(queues: Sequence[Fair[H]], offered: int) -> H | None:

@@ -94,3 +94,26 @@ def test_a_task_costs_the_same_however_many_idle_agents_there_are() -> None:
     plan = chain(300)
     few, many = (calls(whole_run(plan, agents, 1), len(plan)) for agents in (50, 500))
     assert many < 3 * few, "but for the ticks, which look at every agent"
+
+
+@pytest.mark.parametrize("divides", [15, 7])
+def test_a_failed_task_costs_the_same_however_many_agents_there_are(divides: int) -> None:
+    """Those that divide, or not, besides one that failed all: each task looks for another agent."""
+    text = "+".join(f"{n}/{n + 1}" for n in range(1, 301))
+
+    def failing(agents: int) -> Callable[[], int]:
+        scheduler = Scheduler(1, Rules(), DURATIONS)
+        plan = build(parse(text), DURATIONS, optimize=False)
+        scheduler.handle([Joined("bad", 1, 300, 15)], 0.0)
+        pushed = scheduler.handle([Loaded(Execution("x", plan, DURATIONS), "ann")], 0.0).pushes["bad"]
+        scheduler.handle([Joined(f"a{n}", 1, 10, divides) for n in range(agents)], 0.0)
+        answers = [Answer(run.name, run.attempt, None, "oom", "no memory") for run in pushed]
+
+        def run() -> int:
+            given = scheduler.handle([Answered("bad", 1, answers)], 0.1).pushes
+            return sum(map(len, given.values()))
+
+        return run
+
+    few, many = (calls(failing(agents), 300) for agents in (30, 600))
+    assert many < 2 * few
