@@ -36,7 +36,7 @@ from curta_wire.frames import (
 log = structlog.get_logger("curta.agent")
 
 WELCOME_TIMEOUT_S: Final = 10.0
-"""How long an orchestrator may take to answer `hello`; afterwards its own `lease_s` counts."""
+"""How long an orchestrator may take to read `hello` and to answer it; afterwards its own `lease_s` counts."""
 GOODBYE_S: Final = 5.0
 """How long a leaving agent waits for the last `ack`."""
 INTERVAL_MIN_S: Final = 0.05
@@ -189,9 +189,9 @@ class Session:
         return ended
 
     async def _open(self, hello: Hello) -> None:
-        await self._send(hello)
         try:
             async with asyncio.timeout(WELCOME_TIMEOUT_S):
+                await self._send(hello)  # may be long, and nobody may take it
                 frame = await self._receive()
                 while frame is None:
                     frame = await self._receive()

@@ -29,6 +29,10 @@ Ts = TypeVarTuple("Ts")
 _BOOT = "import sys; sys.path[:] = sys.argv[1:]; from curta_wire.offload_child import serve; serve()"
 
 
+AGAIN_S = 0.05
+"""So long somebody who is ready to wait does, before he asks again."""
+
+
 class OffloadError(Exception):
     """A call was not carried out; the subclasses say why. It is not what the function itself raises."""
 
@@ -80,6 +84,17 @@ class Offload:
                 return await self._run(function, args)
         finally:
             self._calls -= 1
+
+    async def run_anyway(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
+        """The same for what must be done: it waits where all are full, and where no child survives it or none
+        can be had, a thread does it, slowly. Raises: what the function raises."""
+        while True:
+            try:
+                return await self.run(function, *args)
+            except OffloadFull:
+                await asyncio.sleep(AGAIN_S)
+            except OffloadError:
+                return await asyncio.to_thread(function, *args)
 
     def close(self) -> None:
         """Stop all calls and all children; none of their processes is left on return. Takes milliseconds."""

@@ -239,15 +239,16 @@ def identity(hello: Hello) -> str:
 
 
 def introduce(hello: Hello, token: "Token", dispatcher: Dispatcher, settings: Settings) -> Guest:
-    """Who the agent is. Raises: ProtocolError where it may not come in."""
+    """Who the agent is. Raises: ProtocolError where it may not come in, Problem 503 where not yet."""
     agent = identity(hello)
     if hello.slots < 1:
         raise ProtocolError(1007, "malformed frame: `slots` must be at least 1")
     if dispatcher.roster.is_kept_out(agent):
         raise ProtocolError(4003, "removed by an admin; it is not let in for a minute")
-    present = dispatcher.current(agent)
-    if present is not None and present.guest.token_id != str(token.id):
-        raise ProtocolError(4002, "an agent with this UUID and another token is connected")
+    if dispatcher.roster.holder(agent) not in (None, str(token.id)):
+        if dispatcher.current(agent) is not None:
+            raise ProtocolError(4002, "an agent with this UUID and another token is connected")
+        raise unavailable("an agent with this UUID and another token may come back; try again in a minute")
     offered = hello.operations or OPERATIONS
     return Guest(
         id=agent,

@@ -353,7 +353,6 @@ class Dispatcher(Looking):
     def _perform(self, commands: Commands) -> None:
         """Do what the scheduler decided. Only puts things where others take them: nothing here waits."""
         assert self._term is not None
-        links = self._links
         if commands.journal or commands.finals:
             self._term.endings.write(commands.journal, commands.finals)
         for closed in commands.closes:
@@ -366,19 +365,19 @@ class Dispatcher(Looking):
             if link is not None:
                 link.outbox.welcome(self._welcome(welcomed.keep, welcomed.drop))
         for agent in commands.drains:
-            if agent in links:
-                links[agent].outbox.drain()
+            if link := self._link(agent):
+                link.outbox.drain()
         for agent, attempts in commands.cancels.items():
-            if agent in links:
-                unsent = links[agent].outbox.cancel(attempts)
+            if link := self._link(agent):
+                unsent = link.outbox.cancel(attempts)
                 if unsent:
-                    self.post(Unsent(agent, links[agent].number, unsent))
+                    self.post(Unsent(agent, link.number, unsent))
         for agent, runs in commands.pushes.items():
-            if agent in links:
-                links[agent].outbox.push([self.assignment(run) for run in runs])
+            if link := self._link(agent):
+                link.outbox.push([self.assignment(run) for run in runs])
         for agent, stored in commands.acks.items():
-            if agent in links:
-                links[agent].outbox.ack(stored, answers=commands.beats.get(agent, 0))
+            if link := self._link(agent):
+                link.outbox.ack(stored, answers=commands.beats.get(agent, 0))
         for execution in commands.started:
             assert execution.started_s is not None
             self._term.journal.note_started(execution.id, self.us(execution.started_s))
@@ -387,11 +386,18 @@ class Dispatcher(Looking):
             self._feed.publish_final(expression)
         for agent in commands.lost:
             self.roster.lost(agent)
-            link = links.get(agent)
+            link = self._links.get(agent)
             if link is not None and link.guest.pulls:
                 self.leave(link)  # no connection will end for it
         if commands.unknown:
             self._term.loader.look_up(commands.unknown)
+
+    def _link(self, agent: str) -> Link | None:
+        """The session to say it to. Not one that the scheduler has not heard of yet: its hello says what the
+        agent holds, and what was meant for the session before is decided anew by that."""
+        assert self._term is not None
+        link, known = self._links.get(agent), self._term.scheduler.crew.agents.get(agent)
+        return link if link is None or known is None or known.session == link.number else None
 
     def _welcome(self, keep: Sequence[Named], drop: Sequence[Named]) -> Welcome:
         settings = self._settings

@@ -15,16 +15,13 @@ from curta_server.core.crew import Run
 from curta_server.core.execution import Execution
 from curta_server.journal import Journal
 from curta_wire import numbers
-from curta_wire.offload import Offload, OffloadClosed, OffloadError, OffloadFull
+from curta_wire.offload import Offload
 
 LARGE_DIGITS: Final = 20_000
 """Longer values are rendered for people in a child process."""
 
 ENDING_ROWS: Final = 200
 """An expression's end overtakes the rows of others if so few of its own are not durable yet."""
-
-RENDER_AGAIN_S: Final = 0.05
-"""So long a value waits when too many are being rendered."""
 
 
 class Endings:
@@ -73,18 +70,7 @@ class Endings:
 
     async def _render_and_write(self, runs: list[Run], execution: Execution, final: events.Final) -> None:
         assert final.value is not None
-        while True:
-            try:
-                rendered = await self._offload.run(numbers.decimal, final.value)
-                break
-            except OffloadFull:
-                await asyncio.sleep(RENDER_AGAIN_S)
-            except OffloadClosed:
-                return  # the process stops; the agent keeps the result
-            except OffloadError:
-                # No child survives it, or none can be started: slowly, but the expression ends.
-                rendered = await asyncio.to_thread(numbers.decimal, final.value)
-                break
+        rendered = await self._offload.run_anyway(numbers.decimal, final.value)
         self._journal.append(runs, [self._row(execution, final, rendered)])
 
     def _row(

@@ -21,7 +21,7 @@ from curta_server.slices import Slices, turn
 from curta_wire import numbers
 from curta_wire.codec import ProtocolError, decode_from_agent
 from curta_wire.frames import AgentFrame, Attempt, Bye, Heartbeat, Hello, Result, Results
-from curta_wire.offload import Offload, OffloadError
+from curta_wire.offload import Offload
 
 if TYPE_CHECKING:
     from curta_server.agents import Session
@@ -32,6 +32,8 @@ RESULTS_PER_EVENT: Final = 1_000
 """Longer frames become several events, so that a turn of the dispatcher may end between them."""
 LONG_FRAME: Final = 128 * 1024
 """Longer frames wait for their turn, whoever sent them: reading one of 4 MiB takes up to 30 ms."""
+UNSETTLED_MAX: Final = 4_000
+"""Results and held attempts of one session that may wait to be dealt with; then it is read on."""
 HEARD_EVERY_S: Final = 0.25
 """So often it is said of an agent whose values are being looked at that it is not silent."""
 BYE_S: Final = 6.0
@@ -56,7 +58,12 @@ async def read(
         dispatcher.post(Heard(agent, number))
 
     channel.on_part = hear
+    unsettled = 0
     while True:
+        if unsettled > UNSETTLED_MAX:
+            with repeated(hear):
+                await dispatcher.settled()
+            unsettled = 0
         data = await channel.receive() if ahead is None else ahead
         ahead = None
         try:
@@ -75,9 +82,11 @@ async def read(
                         with repeated(hear):
                             answers = await judged(some, settings.value_digits_max, offload)
                     dispatcher.post(Answered(agent, number, answers))
+                    unsettled += 1 + len(answers)
                     await slices.turn()
             case Heartbeat(held, seen):
                 dispatcher.post(Beaten(agent, number, await named(held), session.outbox.seen(seen)))
+                unsettled += 1 + len(held)
             case Bye():
                 dispatcher.say_bye(session)
                 session.outbox.close_after(BYE_S, 1000, "it said bye")
@@ -165,11 +174,7 @@ async def judge(answer: Answer, digits_max: int, checks: Offload) -> Answer:
     """The answer, or the failure of an agent whose value is no number, or the result that it is too large."""
     if answer.value is None:
         return answer
-    try:
-        fault = await values.fault(answer.value, digits_max, checks)
-    except OffloadError:
-        # Nothing to check it with: believed like any value of an authenticated agent.
-        return answer
+    fault = await values.fault_anyway(answer.value, digits_max, checks)
     if fault == "too_large":
         message = f"a value has at most {digits_max:,} digits"
         return answer._replace(value=None, error=fault, message=message)

@@ -60,6 +60,7 @@ class Outbox:
         """Beats that wait for their answer."""
         self._ack_timer: asyncio.TimerHandle | None = None
         self._end_timer: asyncio.TimerHandle | None = None
+        self._is_welcome = False
         self._channel: Channel | None = None
         """Where to write, once the session has begun and until it ends."""
         self._unwritten: bytes | None = None
@@ -73,6 +74,8 @@ class Outbox:
         self._pushes_seen = 0
 
     def welcome(self, frame: Welcome) -> None:
+        """Comes first, whatever waits already; before it nothing is said."""
+        self._is_welcome = True
         self._notices.appendleft(frame)
         self._say()
 
@@ -164,7 +167,7 @@ class Outbox:
     def _say(self) -> None:
         """Write what there is to say, as long as the agent takes it."""
         channel = self._channel
-        if channel is None or self._unwritten is not None:
+        if channel is None or self._unwritten is not None or not self._is_welcome:
             return
         while self._closing is None and (frame := self._next()) is not None:
             written = frame_of(encode_bytes(frame))

@@ -208,8 +208,8 @@ class PullAgents:
         if self._dispatcher.roster.is_kept_out(agent):
             raise Problem("forbidden", "An admin removed this agent; it is not let in for a minute.")
         present = self._dispatcher.current(agent)
-        if present is not None and present.guest.token_id != str(token.id):
-            raise Problem("conflict", "An agent with this UUID and another token is connected.")
+        if self._dispatcher.roster.holder(agent) not in (None, str(token.id)):
+            raise Problem("conflict", "An agent with this UUID and another token is connected, or just was.")
         if present is not None and not present.guest.pulls:
             raise Problem("conflict", "This agent is connected by WebSocket.")
 

@@ -73,6 +73,8 @@ class Roster:
         self._left_us.clear()
         async with self._engine.connect() as connection:
             rows = await store.list_agents(connection, limit=1_000_000, lost_s=FORGET_S)
+        for known in (self._guests, self._draining, self._removed_until_us, self._gone_us):
+            known.clear()  # of an earlier term
         lost_us: dict[str, int] = {}
         for row in rows:
             id = str(row.id)
@@ -86,7 +88,6 @@ class Roster:
                 version=row.version,
                 connected_us=_us(row.connected_at),
             )
-            self._gone_us.pop(id, None)
             if row.lost_at is not None:
                 self._gone_us[id] = _us(row.lost_at)
                 if row.is_lost:
@@ -100,6 +101,11 @@ class Roster:
 
     def guest(self, agent: str) -> Guest | None:
         return self._guests.get(agent)
+
+    def holder(self, agent: str) -> str | None:
+        """The token whose agent has this UUID: it is here, or left just now and may come back."""
+        guest = self._guests.get(agent)
+        return guest.token_id if guest is not None and agent not in self._gone_us else None
 
     def name(self, agent: str) -> str:
         guest = self._guests.get(agent)

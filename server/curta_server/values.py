@@ -21,9 +21,19 @@ async def fault(value: str, digits_max: int, checks: Offload) -> Fault | None:
 
     Raises: OffloadError, where it is long and there is no child process to look at it.
     """
-    if len(value) <= INLINE_DIGITS or "/" not in value:
-        return fault_of(value, digits_max)
-    return await checks.run(fault_of, value, digits_max)
+    return await checks.run(fault_of, value, digits_max) if is_slow(value) else fault_of(value, digits_max)
+
+
+async def fault_anyway(value: str, digits_max: int, checks: Offload) -> Fault | None:
+    """The same, however long it takes to have it looked at."""
+    if is_slow(value):
+        return await checks.run_anyway(fault_of, value, digits_max)
+    return fault_of(value, digits_max)
+
+
+def is_slow(value: str) -> bool:
+    """Whether looking at the value would hold the event loop."""
+    return len(value) > INLINE_DIGITS and "/" in value
 
 
 def fault_of(value: str, digits_max: int) -> Fault | None:

@@ -586,6 +586,21 @@ async def test_the_same_agent_with_another_token_cannot_take_over(server: Orches
         await first.expect("ack")
 
 
+async def test_nor_while_the_agent_may_come_back(server: Orchestrator) -> None:
+    _, secret = await server.admin.make_token("others", "agent")
+    async with server.agent() as first:
+        await first.join()
+    async with server.agent(agent=first.id, secret=secret) as thief:
+        await thief.open()
+        await thief.hello()
+        assert (await thief.closed(within_s=2))[0] == 1013
+    async with server.agent(agent=first.id) as back:
+        await back.join()
+    await asyncio.sleep(1.5)  # the grace, and the tick that finds it over
+    async with server.agent(agent=first.id, secret=secret) as heir:
+        await heir.join()
+
+
 async def test_a_revoked_token_ends_its_sessions_within_a_second(server: Orchestrator) -> None:
     id, secret = await server.admin.make_token("others", "agent")
     async with server.agent(secret=secret) as agent, server.agent(name="other") as other:

@@ -18,8 +18,9 @@ class Acks:
     def __init__(self, executions: Mapping[str, Execution]) -> None:
         self.commands = Commands()
         self._executions = executions
-        self._with_row: dict[Run, list[tuple[str, tuple[str, int]]]] = {}
-        self._with_end: dict[str, list[tuple[str, tuple[str, int]]]] = {}
+        self._with_row: dict[Run, dict[tuple[str, tuple[str, int]], None]] = {}
+        self._with_end: dict[str, dict[tuple[str, tuple[str, int]], None]] = {}
+        """Each once, however often it is repeated meanwhile."""
 
     def __len__(self) -> int:
         """How many wait for a row or for an end."""
@@ -35,7 +36,7 @@ class Acks:
         """For a result that is not wanted: when the row or the end that makes it so is durable."""
         winner = execution.uncommitted.get(task)
         if winner is not None:
-            self._with_row.setdefault(winner, []).append((agent, named))
+            self._with_row.setdefault(winner, {})[agent, named] = None
         elif execution.ended and execution.id in self._executions:
             self.at_end(execution, agent, named)
         else:
@@ -43,7 +44,7 @@ class Acks:
 
     def at_end(self, execution: Execution, agent: str, named: tuple[str, int]) -> None:
         """When the expression's end is durable."""
-        self._with_end.setdefault(execution.id, []).append((agent, named))
+        self._with_end.setdefault(execution.id, {})[agent, named] = None
 
     def stored(self, runs: Iterable[Run]) -> None:
         """The rows are durable, or needed no more."""

@@ -125,9 +125,7 @@ class Scheduler:
             self._allocation.show_user(execution.user)
         self.touched.clear()
         if not self._blocked:
-            is_more = self._allocation.assign(
-                self.hands.hand_out, self.crew.others().are_worth_waiting_for
-            )
+            is_more = self._allocation.assign(self.hands.hand_out, self.crew.others().are_worth_waiting_for)
             commands.again = commands.again or is_more
         return commands
 

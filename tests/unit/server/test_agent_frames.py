@@ -1,6 +1,7 @@
 """What becomes of an agent's words before the scheduler hears them."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from msgspec import UNSET
@@ -12,7 +13,7 @@ from curta_server.values import printable
 from curta_wire import SUBPROTOCOL
 from curta_wire.codec import ProtocolError, encode
 from curta_wire.frames import Bye, Fault, Hello, Result
-from curta_wire.offload import Offload
+from curta_wire.offload import Offload, OffloadFailed, OffloadFull
 
 
 class Mouth:
@@ -66,6 +67,32 @@ async def test_long_fractions_are_checked_in_a_child_process(checks: Offload) ->
     assert not (await judged_one(reduced, checks)).error
     half = "2" * 10_001 + "/" + "2" + "0" * 10_000
     assert (await judged_one(half, checks)).error == "invalid_value"
+
+
+class Unwilling(Offload):
+    """Full at first; then no child can be had."""
+
+    def __init__(self) -> None:
+        super().__init__(1, 0)
+        self.errors = [OffloadFull("full"), OffloadFull("full"), OffloadFailed("no child")]
+
+    async def run(self, function: object, *arguments: object) -> Any:
+        raise self.errors.pop(0)
+
+
+@pytest.mark.parametrize(
+    ("value", "error"),
+    [
+        ("2" * 10_001 + "/" + "2" + "0" * 10_000, "invalid_value"),
+        ("x" * 10_001 + "/2", "invalid_value"),
+        ("1" * 10_001 + "/\0", "invalid_value"),
+        ("1" * 10_001 + "/" + "1" + "0" * 10_000, None),
+    ],
+)
+async def test_no_value_is_believed_because_nobody_has_time_to_look(value: str, error: str | None) -> None:
+    offload = Unwilling()
+    answer = await judged_one(value, offload)
+    assert (answer.error or None) == error and not offload.errors
 
 
 async def test_one_value_that_is_wrong_does_not_taint_its_neighbours(checks: Offload) -> None:

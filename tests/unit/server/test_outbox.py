@@ -30,8 +30,8 @@ class Ear:
         raise NotImplementedError
 
     def put(self, frame: bytes) -> bool:
-        if not self.deaf:
-            self.heard.append(decode_from_server(text_of(frame)))
+        if not self.deaf and (decoded := decode_from_server(text_of(frame))) != WELCOME:
+            self.heard.append(decoded)
         return not self.deaf
 
     async def writable(self) -> None:
@@ -44,8 +44,14 @@ class Ear:
         self.closed = (code, reason)
 
 
+WELCOME = Welcome(2, 5, 10, [], [], ["http://here"])
+
+
 def outbox(*, frame_bytes: int = 10_000, ack_delay_s: float = 0.0) -> Outbox:
-    return Outbox(frame_bytes=frame_bytes, ack_delay_s=ack_delay_s)
+    """One whose agent is welcome; the welcome itself is not kept by Ear."""
+    box = Outbox(frame_bytes=frame_bytes, ack_delay_s=ack_delay_s)
+    box.welcome(WELCOME)
+    return box
 
 
 def task(name: str, operand: str = "2") -> Assignment:
@@ -75,13 +81,28 @@ async def test_tasks_of_one_push_travel_in_one_numbered_frame() -> None:
     assert await said(box, Ear()) == [Tasks(1, [task("a.0"), task("a.1"), task("a.2")])]
 
 
-async def test_welcome_comes_first_whatever_waited_before() -> None:
-    box = outbox()
+async def test_welcome_comes_first_whatever_was_to_be_said_before() -> None:
+    box, ear = Outbox(frame_bytes=10_000, ack_delay_s=0.0), Ear()
+    writing = asyncio.ensure_future(_write(box, ear))
+    await asyncio.sleep(0)
     box.drain()
     box.push([task("a.0")])
-    welcome = Welcome(2, 5, 10, [], [], ["http://here"])
+    box.ack([], answers=1)
+    await asyncio.sleep(0.01)
+    assert ear.heard == []
+    welcome = Welcome(1, 2, 3, [], [], [])
     box.welcome(welcome)
-    assert await said(box, Ear()) == [welcome, Drain(), Tasks(1, [task("a.0")])]
+    assert ear.heard == [welcome, Drain(), Tasks(1, [task("a.0")]), Ack([])]
+    box.close(1000, "done")
+    await writing
+
+
+async def test_a_session_can_end_before_its_welcome() -> None:
+    box, ear = Outbox(frame_bytes=10_000, ack_delay_s=0.0), Ear()
+    writing = asyncio.ensure_future(_write(box, ear))
+    await asyncio.sleep(0)
+    box.close(4003, "removed")
+    assert (await writing).code == 4003
 
 
 async def test_frames_are_split_where_they_grow_too_large() -> None:

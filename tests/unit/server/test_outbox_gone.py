@@ -7,6 +7,7 @@ import pytest
 from curta_server.channel import PeerGone
 from curta_server.core.events import Named
 from curta_server.outbox import Outbox
+from curta_wire.frames import Welcome
 
 
 class Broken:
@@ -32,6 +33,7 @@ class Broken:
 
 async def test_closing_a_session_whose_peer_was_gone_in_the_middle_of_a_frame_does_nothing() -> None:
     outbox = Outbox(frame_bytes=1000, ack_delay_s=0)
+    outbox.welcome(Welcome(1, 2, 3, [], [], []))
     outbox.cancel([Named("x.1", 1)])
     with pytest.raises(PeerGone):
         await outbox.write(Broken())
