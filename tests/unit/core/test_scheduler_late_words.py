@@ -83,7 +83,7 @@ def test_an_error_that_ends_the_expression_is_acknowledged_with_its_end_however_
     stage.answer(run, error="too_large")
     assert stage.scheduler.knows_attempt("p", *named(run)) is True
     assert not say(stage, "p", Answer(*named(run), None, "too_large")).acks
-    assert stage.store().acks["p"] == [named(run)] * 2
+    assert stage.store().acks["p"] == [named(run)]
 
 
 def test_a_failure_of_before_the_restart_is_known_as_its_agents_when_it_is_said_again() -> None:
@@ -117,4 +117,4 @@ def test_a_result_beside_the_winner_that_is_said_again_is_acknowledged_with_the_
     stage.answer(slow)
     assert stage.scheduler.knows_attempt("slow", *named(slow)) is True
     assert "slow" not in say(stage, "slow", Answer(*named(slow), "3")).acks
-    assert stage.store().acks["slow"] == [named(slow)] * 2
+    assert stage.store().acks["slow"] == [named(slow)]
