@@ -171,6 +171,7 @@ class Observer:
             elif count > soon_after:
                 self._kills.remove(kill)
                 self.flows_s.append(now - killed_at)
+                self._chronicle.note(f"tasks flow again {now - killed_at:.1f} s after a kill of the leader")
 
     def _note_stall(self) -> None:
         self.longest_stall_s = max(self.longest_stall_s, time.monotonic() - self._progress_at)
