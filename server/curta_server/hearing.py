@@ -174,7 +174,7 @@ async def judge(answer: Answer, digits_max: int, checks: Offload) -> Answer:
     """The answer, or the failure of an agent whose value is no number, or the result that it is too large."""
     if answer.value is None:
         return answer
-    fault = await values.fault_anyway(answer.value, digits_max, checks)
+    fault = await values.fault(answer.value, digits_max, checks.run_anyway)
     if fault == "too_large":
         message = f"a value has at most {digits_max:,} digits"
         return answer._replace(value=None, error=fault, message=message)

@@ -4,36 +4,28 @@ texts as they can be shown.
 Used by the agents' sessions and the pull endpoints; what becomes of a fault is theirs to say.
 """
 
+from collections.abc import Awaitable, Callable
 from typing import Final, Literal
 
 from curta_wire import numbers
-from curta_wire.offload import Offload
 
 INLINE_DIGITS: Final = 10_000
 """Longer fractions are checked in a child process: their gcd would hold the event loop for up to 0.2 s."""
 TEXT_MAX: Final = 200
 
 Fault = Literal["invalid_value", "too_large"]
+Away = Callable[[Callable[[str, int], Fault | None], str, int], Awaitable[Fault | None]]
+"""`Offload.run`, which may refuse, or `Offload.run_anyway`, which waits."""
 
 
-async def fault(value: str, digits_max: int, checks: Offload) -> Fault | None:
+async def fault(value: str, digits_max: int, away: Away) -> Fault | None:
     """What is wrong with the value, None where it is a wire number of at most `digits_max` digits.
 
-    Raises: OffloadError, where it is long and there is no child process to look at it.
+    Raises: what `away` raises, which has a long fraction looked at elsewhere.
     """
-    return await checks.run(fault_of, value, digits_max) if is_slow(value) else fault_of(value, digits_max)
-
-
-async def fault_anyway(value: str, digits_max: int, checks: Offload) -> Fault | None:
-    """The same, however long it takes to have it looked at."""
-    if is_slow(value):
-        return await checks.run_anyway(fault_of, value, digits_max)
-    return fault_of(value, digits_max)
-
-
-def is_slow(value: str) -> bool:
-    """Whether looking at the value would hold the event loop."""
-    return len(value) > INLINE_DIGITS and "/" in value
+    if len(value) <= INLINE_DIGITS or "/" not in value:
+        return fault_of(value, digits_max)
+    return await away(fault_of, value, digits_max)
 
 
 def fault_of(value: str, digits_max: int) -> Fault | None:

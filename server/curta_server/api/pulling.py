@@ -161,7 +161,7 @@ def _check_attempt(attempt: int) -> None:
 async def _check_value(value: str) -> None:
     limit = services().settings.value_digits_max
     try:
-        fault = await values.fault(value, limit, services().checks)
+        fault = await values.fault(value, limit, services().checks.run)
     except OffloadError as error:
         raise unavailable(f"The value cannot be checked at the moment: {error}.") from None
     if fault == "too_large":

@@ -209,11 +209,15 @@ class Allocation:
         """The free agent that holds least; None where the task has to wait for one that is not free now."""
         avoided = execution.avoided.get(task)
         best = self._idlest(operation, avoided or ())
-        if best is None and avoided and task not in execution.seconds:
-            # All that are free should not have it: better one of those than to wait for nobody.
-            if not is_worth_waiting(avoided, operation):
-                best = self._idlest(operation, ())
-        return best
+        if (
+            best is not None
+            or not avoided
+            or task in execution.seconds
+            or is_worth_waiting(avoided, operation)
+        ):
+            return best
+        # All that are free should not have it: better one of those than to wait for nobody.
+        return self._idlest(operation, ())
 
     def _idlest(self, operation: int, avoided: Collection[str]) -> Agent | None:
         """The free agent with this operation that holds least, but for those avoided; these are few."""
