@@ -88,7 +88,7 @@ async def serve(
             engine=engine,
             feed=feed,
             offload=checks,
-            clock=leadership,
+            clock=leadership.clock,
             peers=lambda: peers.urls(),
         )
         peers = Peers(

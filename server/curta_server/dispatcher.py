@@ -11,13 +11,13 @@ import itertools
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 from uuid import UUID
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from curta_server import metrics, store
+from curta_server.clock import DatabaseClock
 from curta_server.core.crew import Run
 from curta_server.core.events import (
     Blocked,
@@ -54,13 +54,6 @@ LATE_S = 0.1
 """A tick that comes later than this extends the leases by as much."""
 
 
-class Clock(Protocol):
-    """`offset_s` is the database's time less the monotonic clock's, as of the last beat."""
-
-    @property
-    def offset_s(self) -> float: ...
-
-
 @dataclass(slots=True)
 class Term:
     """What exists only while leading."""
@@ -84,7 +77,7 @@ class Dispatcher(Looking):
         engine: AsyncEngine,
         feed: Feed,
         offload: Offload,
-        clock: Clock,
+        clock: DatabaseClock,
         peers: Callable[[], Sequence[str]],
     ) -> None:
         self._settings = settings
@@ -122,11 +115,10 @@ class Dispatcher(Looking):
 
     def now_us(self) -> int:
         """The database's time now."""
-        return self.us(time.monotonic())
+        return self._clock.now_us()
 
     def us(self, monotonic_s: float) -> int:
-        """A moment of the monotonic clock as the database would tell it, in microseconds since 1970."""
-        return int((monotonic_s + self._clock.offset_s) * 1_000_000)
+        return self._clock.us(monotonic_s)
 
     async def lead(self, epoch: int) -> None:
         """Lead for one term, until cancelled. Raises: NotLeading (perhaps in a group) when the term is
@@ -140,7 +132,7 @@ class Dispatcher(Looking):
             epoch, rules(settings), durations, expected=map(str, expected), now=time.monotonic()
         )
         for agent, us in lost_us.items():
-            scheduler.crew.recall(agent, us / 1_000_000 - self._clock.offset_s)
+            scheduler.crew.recall(agent, self._clock.monotonic_s(us))
         journal = Journal(self._journal_engine, epoch, settings, clock=self.us, stored=self._stored)
         loader = Loader(
             self._engine, epoch, settings, post=self.post, clock_us=self.now_us, durations=durations,

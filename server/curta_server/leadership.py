@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from curta_server import store
+from curta_server.clock import DatabaseClock
 from curta_server.errors import NotLeading
 
 if TYPE_CHECKING:
@@ -39,9 +40,6 @@ FREE_S = 2.0
 TRUST_S = 8.0
 """A leader believes in itself for so long after it SENT its last good beat, and so long others believe in it
 after it arrived, which is later: its own trust always ends first."""
-DRIFT = 0.01
-"""How far two clocks may run apart, by the second: far more than clocks do, so that a database which moved to
-another machine is followed within a minute."""
 STATEMENT_TIMEOUT_S = 2.0
 _BEAT_TIMEOUT_S = STATEMENT_TIMEOUT_S + 0.5
 _RETRY_S = 0.25
@@ -126,9 +124,8 @@ class Leadership:
         self._connection: Connection | None = None
         self._epoch = 0
         self._trusted_until = 0.0
-        self._offset_s = 0.0
-        self._offset_error_s = float("inf")
-        self._measured_at = 0.0
+        self.clock = DatabaseClock()
+        """Measured at each beat."""
         self._leader: Leader | None = None
         self._changed = asyncio.Event()
 
@@ -165,16 +162,6 @@ class Leadership:
         process was stopped in between and has not run since."""
         return self._epoch if time.monotonic() < self._trusted_until else 0
 
-    @property
-    def offset_s(self) -> float:
-        """The database's clock (seconds since 1970) minus this process's monotonic clock, measured at each
-        beat."""
-        return self._offset_s
-
-    def now_us(self) -> int:
-        """The database's time now, in microseconds since 1970."""
-        return round((time.monotonic() + self._offset_s) * 1_000_000)
-
     async def run(self) -> None:
         """Lead whenever possible, until cancelled; then hand over at once."""
         is_new = True
@@ -200,7 +187,7 @@ class Leadership:
                 looked_at = time.monotonic()
                 row = await connection.fetchrow(_LOOK)
                 assert row is not None
-                self._measure(looked_at, row["clock_us"])
+                self.clock.measure(looked_at, row["clock_us"], time.monotonic())
                 self._see(_leader_of(row))
                 if seen != (now_seen := (row["epoch"], row["leader"], row["is_free"])):
                     seen, unchanged_since = now_seen, looked_at
@@ -235,7 +222,7 @@ class Leadership:
             await connection.execute(_LOCK_ROW)
             row = await connection.fetchrow(_BEGIN_TERM, self._id, self._url, secret)
         assert row is not None
-        self._measure(sent, row["clock_us"])
+        self.clock.measure(sent, row["clock_us"], time.monotonic())
         self._epoch, self._trusted_until = row["epoch"], sent + TRUST_S
         self._see(Leader(self._epoch, self._id, self._url, secret))
         log.info("leading term %s", self._epoch)
@@ -278,7 +265,7 @@ class Leadership:
             if clock_us is None:
                 self._epoch = 0
                 raise NotLeading("another term has begun")
-            self._measure(sent, clock_us)
+            self.clock.measure(sent, clock_us, time.monotonic())
             self._trusted_until = sent + TRUST_S
             next_beat = sent + BEAT_S
 
@@ -323,15 +310,6 @@ class Leadership:
         connection, self._connection = self._connection, None
         if connection is not None:
             await _close(connection)
-
-    def _measure(self, sent: float, clock_us: int) -> None:
-        """A slow answer says little of when it was given, perhaps after a wait for a lock: it is taken only
-        where the last good one may be further off by now."""
-        now = time.monotonic()
-        error_s = (now - sent) / 2
-        if error_s <= self._offset_error_s + DRIFT * (now - self._measured_at):
-            self._offset_s = clock_us / 1_000_000 - (sent + now) / 2
-            self._offset_error_s, self._measured_at = error_s, now
 
 
 def _leader_of(row: "asyncpg.Record") -> Leader | None:

@@ -144,7 +144,7 @@ class Orchestrator:
             engine=engine,
             feed=self.feed,
             offload=offload,
-            clock=self.leadership,
+            clock=self.leadership.clock,
             peers=lambda: presence.urls(),
         )
         presence = Presence(engine, id=self.id, url=self.url)

@@ -175,10 +175,10 @@ class Allocation:
                 self._parked.append((execution, execution.take(of)))
                 quantum -= 1  # it costs as much as one that is handed out
                 continue
-            turns = min(quantum, self._turns(agent, len(execution.ready[of])))
             if task in execution.avoided:
                 tasks = [execution.take(of)]
             else:
+                turns = min(quantum, self._turns(agent, len(execution.ready[of])))
                 tasks = execution.take_run(operations, agent.operations, turns)
             hand_out(execution, tasks, agent)
             agent.turn = self._next_turn()

@@ -53,18 +53,17 @@ class Others:
     def are_worth_waiting_for(self, avoided: Mapping[str, float], operation: int) -> bool:
         """Whether a task that should avoid these agents (each with the time until when others are waited for)
         had better wait for another, which is busy now."""
-        if all(until <= self._now for until in avoided.values()):
+        if max(avoided.values()) <= self._now:
             return False
         if self._by_operations is None:
             self._by_operations = {}
             for agent in self._agents:
                 if agent.is_present(self._since_s) and not agent.draining:
                     self._by_operations.setdefault(agent.operations, set()).add(agent.id)
-        return any(
-            len(ids) > sum(id in ids for id in avoided)
-            for operations, ids in self._by_operations.items()
-            if operations >> operation & 1
-        )
+        for operations, ids in self._by_operations.items():
+            if operations >> operation & 1 and not ids <= avoided.keys():
+                return True
+        return False
 
 
 class Liveness:

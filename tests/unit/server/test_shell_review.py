@@ -12,6 +12,7 @@ from tests.support.drafts import DURATIONS, draft
 from tests.support.journals import ENGINE, RememberingJournal
 from tests.support.waiting import until
 
+from curta_server.clock import DatabaseClock
 from curta_server.core.events import Answer, Answered, Asked, Cancelled, Event, Loaded, Named
 from curta_server.core.scheduler import Scheduler
 from curta_server.dispatcher import Dispatcher, Term, rules
@@ -70,7 +71,7 @@ async def leading(offload: Offload) -> AsyncIterator[Rig]:
         engine=ENGINE,
         feed=Feed(),
         offload=offload,
-        clock=cast(Any, SimpleNamespace(offset_s=0.0)),
+        clock=DatabaseClock(),
         peers=lambda: [],
     )
     journal = RememberingJournal(EPOCH, settings)
