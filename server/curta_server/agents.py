@@ -92,7 +92,7 @@ async def admit(services: "Services") -> "Token":
     if services.leading.elsewhere is not None:
         return token
     services.dispatcher.leader()
-    if len(services.dispatcher.sessions()) >= services.settings.agents_max:
+    if len(services.dispatcher.links) >= services.settings.agents_max:
         raise unavailable("So many agents are connected that no more can be served.", 5)
     return token
 
@@ -149,10 +149,10 @@ async def serve(
             hello = await receive_hello(channel, settings.hello_timeout_s)
         held = await named(hello.held)
         check_protocol(hello)
-        is_here = dispatcher.current(identity(hello)) is not None
+        is_here = dispatcher.links.current(identity(hello)) is not None
         ahead = await read_ahead(channel) if is_here else None
         guest = introduce(hello, token, dispatcher, settings)
-        session = Session(dispatcher.next_number(), guest, settings)
+        session = Session(dispatcher.links.next_number(), guest, settings)
         dispatcher.join(session, held)
     except ProtocolError as error:
         log.warning("an agent was refused", token=token.name, code=error.code, reason=error.reason)
@@ -246,7 +246,7 @@ def introduce(hello: Hello, token: "Token", dispatcher: Dispatcher, settings: Se
     if dispatcher.roster.is_kept_out(agent):
         raise ProtocolError(4003, "removed by an admin; it is not let in for a minute")
     if dispatcher.roster.holder(agent) not in (None, str(token.id)):
-        if dispatcher.current(agent) is not None:
+        if dispatcher.links.current(agent) is not None:
             raise ProtocolError(4002, "an agent with this UUID and another token is connected")
         raise unavailable("an agent with this UUID and another token may come back; try again in a minute")
     offered = hello.operations or OPERATIONS

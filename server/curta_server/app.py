@@ -250,7 +250,7 @@ async def _watch_revocations(dispatcher: Dispatcher, credentials: Credentials) -
     while True:
         await asyncio.sleep(CACHE_S)
         by_token: dict[UUID, list[Link]] = {}
-        for link in dispatcher.sessions():
+        for link in dispatcher.links:
             by_token.setdefault(UUID(link.guest.token_id), []).append(link)
         for token in await credentials.revoked(by_token.keys()):
             for link in by_token[token]:

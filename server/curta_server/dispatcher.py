@@ -7,7 +7,6 @@ outbox's. Between two turns everybody may look (`views`), because nobody else ch
 """
 
 import asyncio
-import itertools
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -40,6 +39,7 @@ from curta_server.history import History
 from curta_server.inbox import Inbox
 from curta_server.journal import Journal
 from curta_server.link import Link
+from curta_server.links import Links
 from curta_server.loader import Loader
 from curta_server.looking import Looking, operand
 from curta_server.roster import Roster
@@ -88,9 +88,7 @@ class Dispatcher(Looking):
         self._clock = clock
         self._peers = peers
         self._inbox = Inbox()
-        self._numbers = itertools.count(1)
-        self._links: dict[str, Link] = {}
-        self._by_number: dict[int, Link] = {}
+        self.links = Links()
         self._term: Term | None = None
         self._is_resigning = False
         self._blocked = False
@@ -158,7 +156,7 @@ class Dispatcher(Looking):
             self._term = None
             self._feed.changed.touch_everything()
             self._inbox.clear()
-            for link in list(self._by_number.values()):
+            for link in self.links:
                 link.outbox.close(1012 if self._is_resigning else 1013, "this orchestrator stops leading")
 
     async def _read_the_table(self, epoch: int) -> tuple[list[store.OperationRow], set[UUID], dict[str, int]]:
@@ -185,7 +183,7 @@ class Dispatcher(Looking):
         await self.settled()
         await self._term.journal.flushed()
         await self.settled()
-        for link in self._by_number.values():
+        for link in self.links:
             link.outbox.flush()
 
     # --- events come in ---------------------------------------------------------------------------
@@ -201,16 +199,11 @@ class Dispatcher(Looking):
         if self._term is not None:
             await self._inbox.settled()
 
-    def next_number(self) -> int:
-        """The number of a new session: later ones are greater."""
-        return next(self._numbers)
-
     def join(self, link: Link, held: Collection[Named]) -> None:
         """A session begins. Raises: Problem 503 where this orchestrator does not lead."""
         self.leader()
         guest = link.guest
-        self._links[guest.id] = link
-        self._by_number[link.number] = link
+        self.links.add(link)
         self.roster.came(guest)
         mask = sum(1 << OPERATIONS.index(operation) for operation in guest.operations)
         self.post(
@@ -232,17 +225,8 @@ class Dispatcher(Looking):
 
     def leave(self, link: Link) -> None:
         """A session is over."""
-        self._by_number.pop(link.number, None)
-        if self._links.get(link.guest.id) is link:
-            del self._links[link.guest.id]
+        self.links.discard(link)
         self.post(Left(link.guest.id, link.number))
-
-    def current(self, agent: str) -> Link | None:
-        """The session through which the agent is connected now."""
-        return self._links.get(agent)
-
-    def sessions(self) -> list[Link]:
-        return list(self._by_number.values())
 
     def cancelled(self, expression: str) -> None:
         """The expression was cancelled in the table."""
@@ -270,7 +254,7 @@ class Dispatcher(Looking):
         if not await self._written(self.roster.remove(agent)):
             return False
         self.post(Removed(agent))
-        for link in self.sessions():
+        for link in self.links:
             if link.guest.id == agent:
                 self._dismiss(link, 4003, "removed by an admin")
         return True
@@ -286,7 +270,7 @@ class Dispatcher(Looking):
     def revoke(self, link: Link) -> None:
         """The token that let the session in is no longer valid."""
         code, reason = 4001, "the token was revoked"
-        if self.current(link.guest.id) is link:
+        if self.links.current(link.guest.id) is link:
             self.roster.left(link.guest.id)
             self.post(Removed(link.guest.id, code, reason))
         self._dismiss(link, code, reason)
@@ -348,12 +332,12 @@ class Dispatcher(Looking):
         if commands.journal or commands.finals:
             self._term.endings.write(commands.journal, commands.finals)
         for closed in commands.closes:
-            link = self._by_number.get(closed.session)
+            link = self.links.numbered(closed.session)
             if link is not None:
                 log.info("closing a session", agent=closed.agent, code=closed.code, reason=closed.reason)
                 link.outbox.close(closed.code, closed.reason)
         for welcomed in commands.welcomes:
-            link = self._by_number.get(welcomed.session)
+            link = self.links.numbered(welcomed.session)
             if link is not None:
                 link.outbox.welcome(self._welcome(welcomed.keep, welcomed.drop))
         for agent in commands.drains:
@@ -378,18 +362,17 @@ class Dispatcher(Looking):
             self._feed.publish_final(expression)
         for agent in commands.lost:
             self.roster.lost(agent)
-            link = self._links.get(agent)
+            link = self.links.current(agent)
             if link is not None and link.guest.pulls:
                 self.leave(link)  # no connection will end for it
         if commands.unknown:
             self._term.loader.look_up(commands.unknown)
 
     def _link(self, agent: str) -> Link | None:
-        """The session to say it to. Not one that the scheduler has not heard of yet: its hello says what the
-        agent holds, and what was meant for the session before is decided anew by that."""
+        """The session to say it to."""
         assert self._term is not None
-        link, known = self._links.get(agent), self._term.scheduler.crew.agents.get(agent)
-        return link if link is None or known is None or known.session == link.number else None
+        known = self._term.scheduler.crew.agents.get(agent)
+        return self.links.heard_of(agent, None if known is None else known.session)
 
     def _welcome(self, keep: Sequence[Named], drop: Sequence[Named]) -> Welcome:
         settings = self._settings

@@ -188,7 +188,7 @@ class PullAgents:
         )
         if turn is None:
             turn = link.turn if link is not None else asyncio.Lock()
-        renewed = PullLink(dispatcher.next_number(), guest, turn)
+        renewed = PullLink(dispatcher.links.next_number(), guest, turn)
         asked = 0
         if link is not None:
             if link.outbox.ended is None:
@@ -207,7 +207,7 @@ class PullAgents:
         """Raises: Problem 403 or 409 where the agent may not come in."""
         if self._dispatcher.roster.is_kept_out(agent):
             raise Problem("forbidden", "An admin removed this agent; it is not let in for a minute.")
-        present = self._dispatcher.current(agent)
+        present = self._dispatcher.links.current(agent)
         if self._dispatcher.roster.holder(agent) not in (None, str(token.id)):
             raise Problem("conflict", "An agent with this UUID and another token is connected, or just was.")
         if present is not None and not present.guest.pulls:
@@ -219,7 +219,7 @@ class PullAgents:
             agent is not None
             and agent.session == link.number
             and agent.is_connected
-            and self._dispatcher.current(link.guest.id) is link
+            and self._dispatcher.links.current(link.guest.id) is link
         )
 
     def _forget_lost(self) -> None:

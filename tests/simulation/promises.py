@@ -210,7 +210,7 @@ class Promises(Handouts):
             raise Violation(f"{orchestrator.name} has left an event lying")
         if term.journal.backlog > self.settings.journal_backlog_max + 500:
             raise Violation(f"the journal's backlog of {orchestrator.name} is {term.journal.backlog}")
-        for link in dispatcher.sessions():
+        for link in dispatcher.links:
             outbox: Any = link.outbox
             if len(outbox._tasks) > link.guest.slots:
                 raise Violation(f"{len(outbox._tasks)} tasks wait in an outbox for {link.guest.slots} slots")

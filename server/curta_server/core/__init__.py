@@ -8,5 +8,6 @@
 Read `graph` first (how a task and its operands look in arrays), then `expression` and `plan`, which call the
 stages in between. `events` and `scheduler` take it from there, with `execution` (one expression),
 `allocation` (who is next), `hands` (whose attempt it is), `acks`, `liveness`, `arrivals` and `gate` (who is
-there). Values are text to all of them; time comes in as an argument, effects go out as return values.
+there), `overdue` (who takes too long). Values are text to all of them; time comes in as an argument, effects
+go out as return values.
 """

@@ -26,14 +26,15 @@ class Gate:
         if says_hello:
             self._hello_s = now
 
-    def open_in_time(self, now: float) -> list[str] | None:
-        """Open when all expected agents are back, or none came for a while, or it takes too long: who never
-        came; None while it stays as it is."""
+    def open_in_time(self, now: float, *, is_anyone_arriving: bool = False) -> list[str] | None:
+        """Open when all expected agents are back and nobody's hello is still being decided about, or none
+        came for a while, or it takes too long, whatever the agents do: who never came; None while it stays as
+        it is."""
         rules = self._rules
-        quiet = now - self._hello_s >= rules.recovery_quiet_s
-        if not self.is_closed or not (
-            not self._expected or quiet or now - self.since_s >= rules.recovery_max_s
-        ):
+        is_overdue = now - self.since_s >= rules.recovery_max_s
+        is_quiet = now - self._hello_s >= rules.recovery_quiet_s
+        is_ready = not is_anyone_arriving and (not self._expected or is_quiet)
+        if not self.is_closed or not (is_ready or is_overdue):
             return None
         self.is_closed = False
         # Whoever comes later is welcome, but the next restart need not wait for those who never do.

@@ -7,8 +7,7 @@ reading (`Ticked.late_s`).
 """
 
 import itertools
-from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from curta_server.core.arrivals import BUDGET, Arrivals
@@ -27,43 +26,16 @@ from curta_server.core.events import (
 )  # fmt: skip
 from curta_server.core.execution import Execution
 from curta_server.core.gate import Gate
+from curta_server.core.others import Others
+from curta_server.core.overdue import Overdue
 
 if TYPE_CHECKING:
     from curta_server.core.scheduler import Rules, Scheduler
 
-LIMITS_EVERY_S = 1.0
-"""How often attempts are looked at for taking too long."""
-LIMITS_BUDGET = 50_000
-"""Of them so many in one tick, about 5 ms, and those of the agent that is reached then."""
 LOSE_BUDGET = 4_000
 """Attempts of lost agents that one tick frees, about 20 ms: a herd that is gone is dealt with in several."""
 SLOW_BYTES_S = 32 * 1024
 """A link that is slower than this for operands of a megabyte counts as deaf."""
-
-
-class Others:
-    """Who else takes tasks, as of one moment; looked up when first asked, and once for all that ask."""
-
-    def __init__(self, agents: Iterable[Agent], now: float, since_s: float) -> None:
-        self._agents = agents
-        self._now = now
-        self._since_s = since_s
-        self._by_operations: dict[int, set[str]] | None = None
-
-    def are_worth_waiting_for(self, avoided: Mapping[str, float], operation: int) -> bool:
-        """Whether a task that should avoid these agents (each with the time until when others are waited for)
-        had better wait for another, which is busy now."""
-        if max(avoided.values()) <= self._now:
-            return False
-        if self._by_operations is None:
-            self._by_operations = {}
-            for agent in self._agents:
-                if agent.is_present(self._since_s) and not agent.draining:
-                    self._by_operations.setdefault(agent.operations, set()).add(agent.id)
-        for operations, ids in self._by_operations.items():
-            if operations >> operation & 1 and not ids <= avoided.keys():
-                return True
-        return False
 
 
 class Liveness:
@@ -78,11 +50,9 @@ class Liveness:
         self._scheduler = scheduler
         self._late_s = 0.0
         self._freed = 0
-        self._limits_s = now
-        self._unlooked: deque[Agent] = deque()
-        """Whose attempts are still to be looked at for taking too long."""
         self.gate = Gate(rules, expected, now)
         self.arrivals = Arrivals(scheduler)
+        self._overdue = Overdue(scheduler, self.agents)
 
     @property
     def lease_time(self) -> float:
@@ -114,7 +84,7 @@ class Liveness:
                     offered = (offered or 0) | agent.operations
         return is_anyone_here, offered
 
-    def others(self) -> "Others":
+    def others(self) -> Others:
         """For the tasks that should avoid somebody, as of now."""
         now, since_s = self._scheduler.now, self.lease_time - self._rules.grace_s
         return Others(self.agents.values(), now, since_s)
@@ -310,13 +280,12 @@ class Liveness:
                     self._lose(agent)
             elif now - agent.gone_s > rules.forget_s:
                 del self.agents[agent.id]
-        self._check_limits()
-        if self.gate.is_closed and not self.arrivals:
-            missing = self.gate.open_in_time(self._scheduler.now)
-            if missing is not None:
-                for id in missing:
-                    self._miss(id)
-                self._scheduler.open_gate()
+        self._overdue.ticked()
+        missing = self.gate.open_in_time(self._scheduler.now, is_anyone_arriving=bool(self.arrivals))
+        if missing is not None:
+            for id in missing:
+                self._miss(id)
+            self._scheduler.open_gate()
 
     def _is_deaf(self, agent: Agent, now: float) -> bool:
         """Whether a push was not read within the lease and the time that a slow link takes for it."""
@@ -364,18 +333,3 @@ class Liveness:
         agent = self.agents[id] = Agent(id, self._claims)
         agent.is_lost = True
         agent.heard_s = agent.gone_s = gone_s
-
-    def _check_limits(self) -> None:
-        """A round among the agents begins every LIMITS_EVERY_S, and takes as many ticks as it needs."""
-        rules, now, unlooked = self._rules, self._scheduler.now, self._unlooked
-        if not unlooked and now - self._limits_s >= LIMITS_EVERY_S:
-            self._limits_s = now
-            unlooked.extend(self.agents.values())
-        budget = LIMITS_BUDGET
-        while unlooked and budget > 0:
-            agent = unlooked.popleft()
-            budget -= 1 + len(agent.runs)
-            for run in agent.runs.values():
-                limit_s = run.duration_ms / 1000 * rules.limit_factor + rules.limit_extra_s
-                if now - run.started_s > limit_s and not run.given_up:
-                    self._scheduler.hands.offer_second(run)

@@ -61,6 +61,22 @@ def test_recovered_tasks_wait_for_a_hello_that_is_not_decided_yet() -> None:
     assert not it.is_gated
 
 
+def test_but_no_stream_of_hellos_holds_them_back_for_ever() -> None:
+    stage = Stage(expected=["gone"])
+    it = stage.submit(WIDE, journal=[], gated=True)
+    held = [Named(f"unknown.{task}", EARLIER) for task in range(BUDGET + 500)]
+    stage.join("b")
+    began_s, session = stage.now, 100
+    while it.is_gated:
+        assert stage.now - began_s < 61, "the longest time that they wait"
+        stage.now += 0.2
+        session += 1
+        turn(stage, stage.beat_of("b"), Joined("hostile", session, BUDGET + 510, 15, held), Ticked())
+    assert stage.now - began_s >= 60 - 0.2
+    stage.do()
+    assert len(stage.hands["b"]) == 1
+
+
 def test_of_what_nobody_wants_a_beat_has_so_much_cancelled_and_the_next_the_rest() -> None:
     stage = Stage()
     stage.join("a", slots=1)
