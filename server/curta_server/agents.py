@@ -33,7 +33,7 @@ from curta_wire.offload import Offload
 
 if TYPE_CHECKING:
     from curta_server.api.services import Services
-    from curta_server.credentials import Token
+    from curta_server.known_tokens import Token
     from curta_server.leading import Leading
 
 log = structlog.get_logger()

@@ -18,10 +18,11 @@ from curta_server import agents, followers, live, prune, store
 from curta_server.api.factory import create_app
 from curta_server.api.services import Services
 from curta_server.connections import Connections
-from curta_server.credentials import CACHE_S, Credentials
+from curta_server.credentials import Credentials
 from curta_server.dispatcher import Dispatcher
 from curta_server.feed import Feed
 from curta_server.intake import Intake
+from curta_server.known_tokens import CACHE_S
 from curta_server.leadership import Leadership
 from curta_server.link import Link
 from curta_server.listening import HttpServer, configuration

@@ -33,7 +33,7 @@ from curta_wire.codec import ProtocolError
 
 if TYPE_CHECKING:
     from curta_server.api.services import Services
-    from curta_server.credentials import Token
+    from curta_server.known_tokens import Token
 
 log = structlog.get_logger()
 

@@ -21,7 +21,7 @@ from curta_server.roster import Guest
 from curta_wire.frames import OPERATIONS, Assignment
 
 if TYPE_CHECKING:
-    from curta_server.credentials import Token
+    from curta_server.known_tokens import Token
 
 STORED_S = 30.0
 """A result that is not durable after so long gets a 503; it may be sent again."""

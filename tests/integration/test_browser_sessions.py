@@ -15,8 +15,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from curta_server import credentials as module
-from curta_server import store
-from curta_server.credentials import Credentials, Token, TokenEnded
+from curta_server import known_tokens, store
+from curta_server.credentials import Credentials, TokenEnded
+from curta_server.known_tokens import Token
 from tests.integration.orchestrators import Orchestrator, leader_and_follower, orchestrator
 from tests.support.drafts import scalar
 from tests.support.processes import ADMIN, AGENT
@@ -429,9 +430,9 @@ async def test_while_the_database_is_away_who_is_signed_in_stays_so(
     _, cookie = await credentials.sign_in(bearer)
     one = await credentials.signed_in(cookie)
     assert one is not None
-    monkeypatch.setattr(module, "CACHE_S", 0)
+    monkeypatch.setattr(known_tokens, "CACHE_S", 0)
     away = store.create_engine("postgresql://u@/x?host=/no/such/directory", pool_size=1, name="curta test")
-    credentials._engine = away
+    credentials._engine = credentials._known._engine = away
     assert await credentials.signed_in(cookie) == one
     soon = datetime.now(UTC) + timedelta(days=1)
     assert not await credentials.renew(cookie, Token(one.id, "x", "user", None, one.session, soon))

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from curta_server import credentials, errors, store
+from curta_server import errors, known_tokens, store
 from curta_server.credentials import Credentials
 from tests.integration.orchestrators import any_orchestrator
 from tests.support.client import Client
@@ -27,7 +27,7 @@ async def test_a_secret_stands_for_its_token_and_is_stored_nowhere(engine: Async
     tokens = Credentials(engine)
     row, secret = await tokens.create("ann", "user")
     assert secret.startswith("curta_") and len(secret) == 49
-    assert await tokens.verify(secret) == credentials.Token(row.id, "ann", "user", None)
+    assert await tokens.verify(secret) == known_tokens.Token(row.id, "ann", "user", None)
     assert await tokens.verify(secret + "x") is None
     assert await tokens.verify("") is None
     stored = str(await scalar(engine, "SELECT tokens::text FROM tokens"))
@@ -59,7 +59,7 @@ async def test_a_revoked_token_is_refused_here_at_once_and_elsewhere_within_a_se
 async def test_an_expired_token_is_refused_even_from_the_cache(
     engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(credentials, "CACHE_S", 3600)
+    monkeypatch.setattr(known_tokens, "CACHE_S", 3600)
     tokens = Credentials(engine)
     _, secret = await tokens.create("ann", "user", datetime.now(UTC) + timedelta(seconds=0.3))
     assert await tokens.verify(secret)
@@ -80,16 +80,16 @@ async def test_while_the_database_is_away_known_tokens_are_good_and_others_unkno
     tokens = Credentials(engine)
     row, secret = await tokens.create("ann", "user")
     assert await tokens.verify(secret)
-    monkeypatch.setattr(credentials, "CACHE_S", 0)
+    monkeypatch.setattr(known_tokens, "CACHE_S", 0)
     away = store.create_engine("postgresql://u@/x?host=/no/such/directory", pool_size=1, name="curta test")
-    tokens._engine = away
+    tokens._engine = tokens._known._engine = away
     assert await tokens.verify(secret)
     assert await tokens.revoked([row.id]) == set()
     with pytest.raises(errors.Problem) as caught:
         await tokens.verify("another" * 5)
     assert caught.value.status == 503 and "Retry-After" in caught.value.headers
     await tokens.flush()
-    monkeypatch.setattr(credentials, "STALE_S", 0)
+    monkeypatch.setattr(known_tokens, "STALE_S", 0)
     with pytest.raises(errors.Problem):
         await tokens.verify(secret)
     await away.dispose()

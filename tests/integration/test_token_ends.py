@@ -13,7 +13,7 @@ import httpx
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from curta_server import credentials as module
+from curta_server import known_tokens as module
 from curta_server import store
 from curta_server.credentials import Credentials, TokenEnded, new_secret
 from tests.integration.orchestrators import Orchestrator, orchestrator
@@ -280,7 +280,7 @@ async def test_guesses_push_no_good_token_out(engine: AsyncEngine, monkeypatch: 
     asked = Asked(monkeypatch)
     assert await tokens.verify(secret)
     assert asked.queries == 0
-    assert len(tokens._strangers) <= 50
+    assert len(tokens._known._strangers) <= 50
 
 
 async def test_who_waits_for_anothers_question_asks_again_when_that_one_goes_away(

@@ -17,12 +17,13 @@ from curta_server import agents, app, store
 from curta_server.api import submissions
 from curta_server.changes import Changes
 from curta_server.core.events import Commands, Named
-from curta_server.credentials import Credentials, Token
+from curta_server.credentials import Credentials
 from curta_server.dispatcher import Dispatcher
 from curta_server.errors import Problem
 from curta_server.feed import Feed
 from curta_server.following import Unanswered
 from curta_server.intake import Intake
+from curta_server.known_tokens import Token
 from curta_server.leadership import Leadership
 from curta_server.leading import Leading
 from curta_server.link import Link

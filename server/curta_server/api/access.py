@@ -20,7 +20,7 @@ from curta_server.errors import Problem
 
 if TYPE_CHECKING:
     from curta_server.api.services import Services
-    from curta_server.credentials import Token
+    from curta_server.known_tokens import Token
 
 View = TypeVar("View", bound=Callable[..., Any])
 

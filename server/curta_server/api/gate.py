@@ -22,7 +22,7 @@ from curta_server.quota import Quota, Taken
 
 if TYPE_CHECKING:
     from curta_server.api.services import Services
-    from curta_server.credentials import Token
+    from curta_server.known_tokens import Token
 
 BURST_S: Final = 2.0
 """So many seconds' worth of submissions may come at once."""

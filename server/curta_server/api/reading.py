@@ -24,7 +24,7 @@ from curta_server.api.services import context
 from curta_server.errors import Problem
 
 if TYPE_CHECKING:
-    from curta_server.credentials import Token
+    from curta_server.known_tokens import Token
 
 T = TypeVar("T")
 

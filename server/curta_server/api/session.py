@@ -17,7 +17,7 @@ from curta_server.api.services import services
 from curta_server.errors import Problem
 
 if TYPE_CHECKING:
-    from curta_server.credentials import Token
+    from curta_server.known_tokens import Token
 
 session = Blueprint("session", __name__)
 
