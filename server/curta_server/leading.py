@@ -6,6 +6,7 @@ Built by `app`, used by the API. Where the leader cannot be asked, the table's w
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
+from uuid import UUID
 
 from curta_server.core.plan import Plan
 from curta_server.leadership import Leader
@@ -20,9 +21,11 @@ NO_ANSWER: Final = "the leader cannot be asked at the moment"
 @dataclass(frozen=True, slots=True)
 class Memory:
     """What was found of some expressions: those that are in the leader's memory. `is_here` says that it is
-    this process's; `away`, where nobody could be asked, is a sentence that says why."""
+    this process's; `away`, where nobody could be asked, is a sentence that says why; `journalled` how many
+    tasks of those have rows that run and are in nobody's memory."""
 
     progress: Mapping[str, Progress] = field(default_factory=dict)
+    journalled: Mapping[UUID, int] = field(default_factory=dict)
     is_here: bool = False
     away: str | None = None
 

@@ -9,7 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from curta_server import store
-from tests.support.drafts import begin_term, draft, end, insert, scalar
+from tests.support.drafts import begin_term, draft, end, insert, rows, scalar
 from tests.support.postgres import on_every_postgres
 
 pytestmark = on_every_postgres
@@ -196,6 +196,19 @@ async def test_cancelling_sets_the_final_status_once(engine: AsyncEngine) -> Non
         }
         assert await store.open_expressions(connection, [one.id, uuid4()]) == set()
         assert await store.count_open(connection) == {"queued": 0, "running": 0}
+
+
+async def test_who_cancels_without_knowing_how_far_it_is_has_the_journal_counted(engine: AsyncEngine) -> None:
+    await begin_term(engine, 1)
+    one, other = draft(), draft()
+    await insert(engine, one, other, epoch=1)
+    async with engine.begin() as connection:
+        await store.append_journal(connection, 1, rows(one.id, range(2)))
+        assert await store.count_journalled(connection, [one.id, other.id, uuid4()]) == {one.id: 2}
+        for id, done in ((one.id, 2), (other.id, 0)):
+            assert await store.cancel_expression(connection, id) == "cancelled"
+            row = await store.expression(connection, id)
+            assert row is not None and row.tasks_done == done
 
 
 async def test_durations_are_changed_for_everybody(engine: AsyncEngine) -> None:

@@ -101,7 +101,9 @@ def cancel(transaction: Transaction, given: Any) -> list[Any]:
     row = transaction.get("expressions", given["id"])
     if row.finished_us is not None:
         return []
-    done = row.tasks_done if given["tasks_done"] is None else given["tasks_done"]
+    done = given["tasks_done"]
+    if done is None:
+        done = len(transaction.database.rows_of(row.id))
     transaction.change(
         "expressions",
         row.id,

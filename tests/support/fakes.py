@@ -276,7 +276,7 @@ class FakeTable:
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for name in (
             "operations", "set_duration", "expression", "list_expressions", "cancel_expression", "plan_of",
-            "journal_rows", "journal_took", "count_open", "count_open_of",
+            "journal_rows", "journal_took", "count_journalled", "count_open", "count_open_of",
         ):  # fmt: skip
             monkeypatch.setattr(store, name, getattr(self, name))
 
@@ -373,6 +373,9 @@ class FakeTable:
 
     async def journal_rows(self, _: object, id: UUID, tasks: Sequence[int]) -> list[store.JournalRow]:
         return [row for row in self.journal.get(id, ()) if row.task in tasks]
+
+    async def count_journalled(self, _: object, expressions: Sequence[UUID]) -> dict[UUID, int]:
+        return {id: len(self.journal[id]) for id in expressions if self.journal.get(id)}
 
     async def journal_took(self, _: object, id: UUID) -> tuple[int, int]:
         rows = self.journal.get(id, ())

@@ -93,7 +93,6 @@ async def cancel_expression(id: str) -> Response:
     """Cancel an expression: running tasks stop at once. Cancelling again is no error."""
     found = reading.uuid(id, "expression")
     services = context().services
-    # Only its last count of tasks is lost where the leader cannot say how far it came.
     progress = (await services.leading.memory([str(found)])).progress.get(str(found))
     async with services.engine.begin() as connection:
         outcome: Literal["cancelled", "already", "final", "unknown"] = await store.cancel_expression(

@@ -67,7 +67,7 @@ def expression(row: ExpressionRow, memory: Memory, *, full: bool = False) -> Exp
         created_at=row.created_at,
         started_at=started_at,
         finished_at=row.finished_at,
-        tasks=_counts(row.tasks, row.tasks_done, progress),
+        tasks=_counts(row.tasks, memory.journalled.get(row.id, row.tasks_done), progress),
         eta_s=None if progress is None else progress.eta_s,
         truncated=truncated,
     )

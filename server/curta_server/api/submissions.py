@@ -11,7 +11,7 @@ from quart import Blueprint, Response, request
 
 from curta_server import metrics, store
 from curta_server import resources as shapes
-from curta_server.api import answers, reading, rendering
+from curta_server.api import answers, expression_views, reading, rendering
 from curta_server.api.access import WRITERS, allow, caller
 from curta_server.api.documentation import documented
 from curta_server.api.services import context
@@ -245,14 +245,16 @@ def _draft(owner: str, client_id: str | None, planned: Planned) -> store.Draft:
 async def _memory(insertions: Iterable[store.Insertion]) -> Memory:
     """What the leader's memory says of those that may be in it: what was stored just now, under no term, is
     not."""
-    asked = []
+    asked, reused = [], []
     for insertion in insertions:
         match insertion:
             case store.Reused(row) if not row.is_final:
                 asked.append(str(row.id))
+                reused.append(row)
             case store.Stored(id, _, epoch) if epoch:
                 asked.append(str(id))
-    return await context().services.leading.memory(asked)
+    services = context().services
+    return await expression_views.with_journalled(services, reused, await services.leading.memory(asked))
 
 
 def _outcome(draft: store.Draft, insertion: store.Insertion, memory: Memory) -> shapes.Expression | Problem:

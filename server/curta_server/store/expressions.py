@@ -172,7 +172,9 @@ _PLAN = text("SELECT text, plan FROM expressions WHERE id = :id")
 
 _CANCEL = text("""
     UPDATE expressions SET status = 'cancelled', finished_at = clock_timestamp(),
-        tasks_done = coalesce(CAST(:tasks_done AS integer), tasks_done)
+        tasks_done = coalesce(
+            CAST(:tasks_done AS integer), (SELECT count(*) FROM journal WHERE expression_id = :id)
+        )
     WHERE id = :id AND finished_at IS NULL AND (CAST(:owner AS text) IS NULL OR owner = :owner)
     RETURNING id
 """)
@@ -347,8 +349,8 @@ async def cancel_expression(
 ) -> Cancellation:
     """Set the final status `cancelled` where there is none yet; with `owner`, only of that owner's.
 
-    `tasks_done` is what the leader knows of it, if the caller does. The leader learns of it by a notice or
-    its poll.
+    `tasks_done` is what the leader knows of it, if the caller does; otherwise what the journal says. The
+    leader learns of it by a notice or its poll.
     """
     found = await connection.scalar(_CANCEL, {"id": id, "owner": owner, "tasks_done": tasks_done})
     if found is not None:

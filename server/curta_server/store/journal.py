@@ -89,6 +89,12 @@ _TOOK = text("""
 """)
 
 
+_COUNTED = text("""
+    SELECT expression_id, count(*) FROM journal
+    WHERE expression_id = ANY (CAST(:ids AS uuid[])) GROUP BY expression_id
+""")
+
+
 async def append_journal(
     connection: AsyncConnection, epoch: int, columns: JournalColumns, *, again: bool = False
 ) -> None:
@@ -154,6 +160,11 @@ async def journal_rows(
     cut to SHORT_CHARACTERS: whoever asks shows no more."""
     rows = await connection.execute(_ROWS, {"expression_id": expression_id, "tasks": list(tasks)})
     return [JournalRow(*row) for row in rows]
+
+
+async def count_journalled(connection: AsyncConnection, expressions: Sequence[UUID]) -> dict[UUID, int]:
+    """How many rows these expressions have; those without any are left out."""
+    return {id: rows for id, rows in await connection.execute(_COUNTED, {"ids": list(expressions)})}
 
 
 async def journal_took(connection: AsyncConnection, expression_id: str | UUID) -> tuple[int, int]:

@@ -1,11 +1,13 @@
 """Routes of the leader, asked at an orchestrator that does not lead."""
 
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
-from tests.support.fakes import FakeDispatcher
+from tests.support.fakes import NOW, FakeDispatcher
 from tests.support.rest import Rest
 
+from curta_server import store
+from curta_server.api import expression_views
 from curta_server.forwarding import Answer
 from curta_server.leadership import Leader
 from curta_server.views import Progress, TaskState
@@ -128,6 +130,35 @@ async def test_the_table_is_shown_where_the_leader_cannot_be_asked(follower: Res
     assert listed is not None and listed["items"][0]["status"] == "running"
     tasks = (await follower.ask("GET", f"/expressions/{id}/tasks")).body
     assert tasks is not None and tasks["items"][0]["state"] == "ready"
+
+
+async def test_progress_does_not_go_back_while_the_leader_cannot_be_asked(follower: Rest) -> None:
+    sent = [await follower.submit("(1+2)*(3+4)", headers={"Idempotency-Key": key}) for key in ("a", "b")]
+    for number, one in enumerate(sent):
+        follower.table.change(one["id"], status="running", epoch=3)
+        rows = [store.JournalRow(task, "3", UUID(AGENT), "rack", 7, NOW, NOW) for task in range(number + 1)]
+        follower.table.journal[UUID(one["id"])] = rows
+    listed = (await follower.ask("GET", "/expressions")).body
+    assert listed is not None
+    assert [item["tasks"]["done"] for item in listed["items"]] == [2, 1]
+    for number, one in enumerate(sent):
+        shown = (await follower.ask("GET", f"/expressions/{one['id']}")).body
+        assert shown is not None and shown["tasks"] == {"total": 3, "done": number + 1, "running": 0}
+    again = await follower.submit("(1+2)*(3+4)", headers={"Idempotency-Key": "b"})
+    assert (again["id"], again["tasks"]["done"]) == (sent[1]["id"], 2)
+
+
+async def test_of_very_large_ones_only_the_first_is_counted(
+    follower: Rest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(expression_views, "COUNTED_MAX", 2)
+    for text in ("1+2+3+4", "5+6+7+8"):
+        id = (await follower.submit(text))["id"]
+        follower.table.change(id, status="running", epoch=3)
+        follower.table.journal[UUID(id)] = [store.JournalRow(0, "3", UUID(AGENT), "rack", 7, NOW, NOW)]
+    listed = (await follower.ask("GET", "/expressions")).body
+    assert listed is not None
+    assert [item["tasks"]["done"] for item in listed["items"]] == [1, 0]
 
 
 async def test_what_is_final_needs_no_leader(follower: Rest) -> None:
