@@ -13,7 +13,8 @@ AGENTS_PATH: Final = "/agents/connect"
 BACKOFF_FIRST_S: Final = 0.2
 BACKOFF_MAX_S: Final = 5.0
 BACKOFF_HOLDING_MAX_S: Final = 3.0
-"""Of an agent that holds work: a new leader waits for it only until nobody has come for 5 s."""
+"""Of an agent that holds work, for a whole round of its addresses: a new leader waits for it only until
+nobody has come for 5 s."""
 BACKOFF_REDIRECTED_MAX_S: Final = 1.0
 """On the way to the leader that an orchestrator has just named: with the one above still less than 5 s."""
 RETRY_AFTER_MAX_S: Final = 60.0
@@ -80,7 +81,7 @@ class Addresses:
         """
         wait_s = 0.0
         if self._failures:
-            longest_s = BACKOFF_HOLDING_MAX_S if is_holding else BACKOFF_MAX_S
+            longest_s = BACKOFF_HOLDING_MAX_S / len(self._order) if is_holding else BACKOFF_MAX_S
             if self._is_redirected:
                 longest_s = BACKOFF_REDIRECTED_MAX_S
             wait_s = self._chance() * min(longest_s, BACKOFF_FIRST_S * 2.0 ** min(self._failures - 1, 16))

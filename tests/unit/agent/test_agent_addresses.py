@@ -141,6 +141,15 @@ def test_an_agent_that_holds_work_is_back_before_a_new_leader_gives_it_to_others
     assert addresses.next(wait_s, is_holding=True)[1] + wait_s < 4.5
 
 
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_nor_do_many_addresses_keep_it_from_the_one_that_leads_next(count: int) -> None:
+    """One of them begins to lead just after it was tried: the round until then comes to less than its 5 s."""
+    addresses = Addresses([f"http://o{number}:1" for number in range(count)], chance=lambda: 1.0)
+    for _ in range(20 * count):
+        addresses.next(0.0, is_holding=True)
+    assert sum(addresses.next(0.0, is_holding=True)[1] for _ in range(count)) == pytest.approx(3.0)
+
+
 def test_a_redirect_counts_before_what_its_target_asked_for_earlier() -> None:
     addresses = Addresses(["http://a:1", "http://b:2"], chance=lambda: 0.0)
     addresses.refused(B, 30.0, now=0.0)
