@@ -21,8 +21,8 @@ NO_ANSWER: Final = "the leader cannot be asked at the moment"
 @dataclass(frozen=True, slots=True)
 class Memory:
     """What was found of some expressions: those that are in the leader's memory. `is_here` says that it is
-    this process's; `away`, where nobody could be asked, is a sentence that says why; `journalled` how many
-    tasks of those have rows that run and are in nobody's memory."""
+    this process's; `away`, where nobody could be asked, is a sentence that says why. `journalled` counts the
+    done tasks of those that run and are in nobody's memory, as far as the table was asked."""
 
     progress: Mapping[str, Progress] = field(default_factory=dict)
     journalled: Mapping[UUID, int] = field(default_factory=dict)

@@ -45,8 +45,8 @@ class Links:
         return self._current.get(agent)
 
     def heard_of(self, agent: str, number: int | None) -> Link | None:
-        """The agent's current session, unless the scheduler, which knows `number` as the latest, has not
-        heard of it yet: its hello says what the agent holds, and what was meant for the session before is
-        decided anew by that. None: the scheduler knows nothing of the agent."""
+        """The agent's current session, unless the scheduler has not heard of it yet: `number` is the latest
+        that it knows, None where it knows nothing of the agent. The new session's hello says what the agent
+        holds, and what was meant for the one before is decided anew by that."""
         link = self._current.get(agent)
         return link if link is None or number is None or number == link.number else None

@@ -21,6 +21,7 @@ from curta_server.known_tokens import Token
 from tests.integration.orchestrators import Orchestrator, leader_and_follower, orchestrator
 from tests.support.drafts import scalar
 from tests.support.processes import ADMIN, AGENT
+from tests.support.unreachable import lose_the_database
 from tests.support.waiting import until
 
 COOKIE = "curta_session"
@@ -431,8 +432,7 @@ async def test_while_the_database_is_away_who_is_signed_in_stays_so(
     one = await credentials.signed_in(cookie)
     assert one is not None
     monkeypatch.setattr(known_tokens, "CACHE_S", 0)
-    away = store.create_engine("postgresql://u@/x?host=/no/such/directory", pool_size=1, name="curta test")
-    credentials._engine = credentials._known._engine = away
+    away = lose_the_database(credentials)
     assert await credentials.signed_in(cookie) == one
     soon = datetime.now(UTC) + timedelta(days=1)
     assert not await credentials.renew(cookie, Token(one.id, "x", "user", None, one.session, soon))

@@ -8,12 +8,13 @@ import httpx
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from curta_server import errors, known_tokens, store
+from curta_server import errors, known_tokens
 from curta_server.credentials import Credentials
 from tests.integration.orchestrators import any_orchestrator
 from tests.support.client import Client
 from tests.support.drafts import scalar
 from tests.support.processes import ADMIN, free_port
+from tests.support.unreachable import lose_the_database
 from tests.support.waiting import until
 
 SECRET = "s" * 32
@@ -81,8 +82,7 @@ async def test_while_the_database_is_away_known_tokens_are_good_and_others_unkno
     row, secret = await tokens.create("ann", "user")
     assert await tokens.verify(secret)
     monkeypatch.setattr(known_tokens, "CACHE_S", 0)
-    away = store.create_engine("postgresql://u@/x?host=/no/such/directory", pool_size=1, name="curta test")
-    tokens._engine = tokens._known._engine = away
+    away = lose_the_database(tokens)
     assert await tokens.verify(secret)
     assert await tokens.revoked([row.id]) == set()
     with pytest.raises(errors.Problem) as caught:

@@ -145,11 +145,7 @@ async def test_an_agent_that_never_comes_back_to_a_new_leader_is_shown_with_what
         await agent.join()
         await until(lambda: are_remembered(engine, 1))
     async with orchestrator(database_url, **QUICK) as server:
-
-        async def is_lost() -> bool:
-            return [a["status"] for a in (await server.admin.agents()).values()] == ["lost"]
-
-        await until(is_lost)
+        await until(server.admin.sees_one_lost)
         (missed,) = (await server.admin.agents()).values()
         assert missed["operations"] == ["division"]
 
@@ -327,11 +323,7 @@ async def test_a_lost_pulling_agent_takes_nobodys_place(database_url: str) -> No
         server.client(AGENT) as agent,
     ):
         assert (await agent.http.get("/tasks")).status_code == 204
-
-        async def is_lost() -> bool:
-            return [one["status"] for one in (await server.admin.agents()).values()] == ["lost"]
-
-        await until(is_lost)
+        await until(server.admin.sees_one_lost)
         async with server.agent() as other:
             await other.join()
             id = (await server.admin.submit("20+22"))["id"]

@@ -596,11 +596,7 @@ async def test_nor_while_the_agent_may_come_back(server: Orchestrator) -> None:
         assert (await thief.closed(within_s=2))[0] == 1013
     async with server.agent(agent=first.id) as back:
         await back.join()
-
-    async def is_lost() -> bool:
-        return [one["status"] for one in (await server.admin.agents()).values()] == ["lost"]
-
-    await until(is_lost)
+    await until(server.admin.sees_one_lost)
     async with server.agent(agent=first.id, secret=secret) as heir:
         await heir.join()
 

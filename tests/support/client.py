@@ -86,6 +86,10 @@ class Client:
         answer = await self.ask("GET", "/agents", params={"limit": 1000})
         return {item["name"]: item for item in answer["items"]}
 
+    async def sees_one_lost(self) -> bool:
+        """Whether there is one agent, and it is lost."""
+        return [one["status"] for one in (await self.agents()).values()] == ["lost"]
+
     async def running(self, id: str) -> list[dict[str, Any]]:
         """The tasks of the expression that are in an agent's hands."""
         return [task for task in await self.tasks(id) if task["state"] == "running"]
